@@ -1,0 +1,133 @@
+"""Checks that a type cannot express; each answers with the key, the value, what was expected."""
+
+from collections.abc import Sequence
+
+from saltern.config import choices
+from saltern.config.schema import (
+    DatasetConfig,
+    FoldsConfig,
+    InferenceConfig,
+    ModelConfig,
+    OptimConfig,
+    PhaseConfig,
+    RunConfig,
+    SmpConfig,
+    SubmissionConfig,
+    TrainerConfig,
+)
+from saltern.errors import ConfigError, unknown
+
+
+def check_run(config: RunConfig) -> None:
+    """Refuse a run that cannot work, before anything heavy is imported.
+
+    Raises:
+        ConfigError: names the first key that is wrong.
+    """
+    _check_dataset(config.dataset)
+    _check_folds(config.folds)
+    _check_model(config.model)
+    _require(bool(config.schedule.phases), "schedule.phases", {}, "at least one phase")
+    for name, phase in config.schedule.phases.items():
+        _check_phase(phase, f"schedule.phases.{name}")
+    _check_optim(config.optim)
+    _check_trainer(config.trainer)
+    _check_inference(config.inference)
+    check_submission(config.submission, "submission")
+
+
+def _require(good: bool, key: str, value: object, expected: str) -> None:
+    if not good:
+        raise ConfigError(f"{key}={value!r}: expected {expected}.")
+
+
+def _one_of(value: str, key: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ConfigError(f"{key}: {unknown('value', value, known)}")
+
+
+def _size(value: list[int] | None, key: str) -> None:
+    good = value is None or (len(value) == 2 and all(side > 0 for side in value))
+    _require(good, key, value, "null or [height, width], both positive")
+
+
+def _check_dataset(dataset: DatasetConfig) -> None:
+    _one_of(dataset.layout, "dataset.layout", choices.LAYOUTS)
+    _one_of(dataset.pad, "dataset.pad", choices.PADDINGS)
+    _size(dataset.resize, "dataset.resize")
+    _size(dataset.train_crop, "dataset.train_crop")
+    for key in ("long_side", "window"):
+        value = getattr(dataset, key)
+        _require(value is None or value > 0, f"dataset.{key}", value, "null or a positive number")
+
+
+def _check_folds(folds: FoldsConfig) -> None:
+    _one_of(folds.kind, "folds.kind", choices.FOLD_KINDS)
+    _require(folds.n >= 2, "folds.n", folds.n, "at least 2 folds")
+
+
+def _check_model(model: ModelConfig) -> None:
+    for key in ("mean", "std"):
+        value = getattr(model, key)
+        _require(len(value) == 3, f"model.{key}", value, "three numbers, one per RGB channel")
+    _require(min(model.std) > 0, "model.std", model.std, "positive numbers")
+    if isinstance(model, SmpConfig):
+        _one_of(model.architecture, "model.architecture", choices.ARCHITECTURES)
+        if not model.encoder.startswith("tu-"):
+            _one_of(model.encoder, "model.encoder", choices.ENCODERS)
+
+
+def _check_phase(phase: PhaseConfig, key: str) -> None:
+    _require(phase.epochs >= 1, f"{key}.epochs", phase.epochs, "at least 1")
+    _require(phase.lr > 0, f"{key}.lr", phase.lr, "a positive number")
+    _one_of(phase.lr_policy, f"{key}.lr_policy", choices.LR_POLICIES)
+    _one_of(phase.start_from, f"{key}.start_from", choices.START_FROM)
+    good = 0 <= phase.warmup_epochs < phase.epochs
+    _require(good, f"{key}.warmup_epochs", phase.warmup_epochs, f"0 to below {phase.epochs}")
+    phase.terms(f"{key}.loss")
+
+
+def _check_optim(optim: OptimConfig) -> None:
+    _one_of(optim.name, "optim.name", choices.OPTIMIZERS)
+    _require(optim.weight_decay >= 0, "optim.weight_decay", optim.weight_decay, "0 or more")
+    _require(len(optim.betas) == 2, "optim.betas", optim.betas, "two numbers")
+    good = optim.encoder_lr_scale > 0
+    _require(good, "optim.encoder_lr_scale", optim.encoder_lr_scale, "a positive number")
+
+
+def _check_trainer(trainer: TrainerConfig) -> None:
+    _one_of(trainer.precision, "trainer.precision", choices.PRECISIONS)
+    _one_of(trainer.monitor, "trainer.monitor", choices.MONITORS)
+    _one_of(trainer.accelerator, "trainer.accelerator", ("auto", "cpu", "cuda"))
+    for key in ("batch_size", "eval_batch_size", "accumulate", "devices", "nodes"):
+        value = getattr(trainer, key)
+        _require(value >= 1, f"trainer.{key}", value, "at least 1")
+    _require(trainer.workers >= 0, "trainer.workers", trainer.workers, "0 or more")
+    clip = trainer.clip_grad_norm
+    _require(clip is None or clip > 0, "trainer.clip_grad_norm", clip, "null or a positive number")
+    folds = trainer.folds
+    if folds is not None:
+        good = bool(folds) and len(set(folds)) == len(folds) and min(folds) >= 0
+        _require(good, "trainer.folds", folds, "null or a list of different fold numbers from 0")
+
+
+def _check_inference(inference: InferenceConfig) -> None:
+    _require("identity" in inference.views, "inference.views", inference.views, "identity in it")
+    for view in inference.views:
+        _one_of(view, "inference.views", choices.VIEWS)
+    _one_of(inference.tune_for, "inference.tune_for", choices.MONITORS)
+    good = bool(inference.thresholds) and all(0 < value < 1 for value in inference.thresholds)
+    _require(good, "inference.thresholds", inference.thresholds, "numbers between 0 and 1")
+    good = bool(inference.min_areas) and all(value >= 0 for value in inference.min_areas)
+    _require(good, "inference.min_areas", inference.min_areas, "pixel counts of 0 or more")
+    good = bool(inference.empty_gates) and all(0 <= value < 1 for value in inference.empty_gates)
+    _require(good, "inference.empty_gates", inference.empty_gates, "numbers from 0 to below 1")
+    _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
+
+
+def check_submission(form: SubmissionConfig, key: str) -> None:
+    """Refuse a submission form that cannot be written and read back."""
+    _one_of(form.order, f"{key}.order", ("column", "row"))
+    _require(form.index_base in (0, 1), f"{key}.index_base", form.index_base, "0 or 1")
+    different = form.id_column != form.mask_column
+    _require(different, f"{key}.mask_column", form.mask_column, "another name than id_column")

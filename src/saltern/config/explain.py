@@ -1,0 +1,83 @@
+"""Hydra's and OmegaConf's errors in our words: which key, what came, what was expected, the nearest name."""
+
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra.errors import (
+    HydraException,
+    MissingConfigException,
+    OverrideParseException,
+)
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    OmegaConfBaseException,
+    ValidationError,
+)
+
+from saltern.config import resolve, schema
+from saltern.errors import ConfigError, unknown
+
+_GROUPS = [item.name for item in fields(schema.RunConfig)]
+
+
+def explain(error: HydraException | OmegaConfBaseException) -> ConfigError:
+    """The ConfigError that says what `error` means for the user."""
+    cause = error.__cause__ or error
+    if isinstance(error, MissingConfigException):
+        return _unknown_choice(error)
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"cannot read the override {error.override!r}: {str(error).splitlines()[0]}. "
+            "Expected key=value; quote values that hold spaces, brackets or commas."
+        )
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError):
+        return _unknown_key(cause)
+    text = str(cause if isinstance(cause, OmegaConfBaseException) else error)
+    if isinstance(cause, ValidationError):
+        key = str(cause.full_key)
+        return ConfigError(f"{key}: {text.splitlines()[0].rstrip('.')}.{_expected(key)}")
+    group = re.search(r"Could not override '([\w.@/]+)'\.\s*No match in the defaults list", text)
+    if group:
+        text = unknown("key or group", group.group(1), _GROUPS)
+    return ConfigError(" ".join(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _unknown_choice(error: MissingConfigException) -> ConfigError:
+    """`dataset=tsg`: a group without that file."""
+    missing = error.missing_cfg_file or ""
+    group, _, name = missing.rpartition("/")
+    schemas = set(resolve.SCHEMAS.get(group, ()))  # Hydra lists them among the options
+    known = [option for option in (error.options or []) if option not in schemas]
+    if known:
+        return ConfigError(f"{group}={name}: {unknown(group, name, known)}")
+    return ConfigError(str(error).splitlines()[0])
+
+
+def _unknown_key(cause: ConfigAttributeError | ConfigKeyError) -> ConfigError:
+    full = str(cause.full_key or cause.key)
+    parent, _, key = full.rpartition(".")
+    node: Any = cause.parent_node
+    siblings = [str(name) for name in node if str(name) != "hydra"] if node is not None else []
+    if parent.endswith(".loss"):
+        return ConfigError(
+            f"{parent}: the command line merges {{…}} into the loss that is there; to put another in its "
+            f"place, write {parent}=0.5*{key}+0.5*bce"
+        )
+    return ConfigError(f"{full}: {unknown(f'key of {parent}' if parent else 'key', key, siblings)}")
+
+
+def _expected(full_key: str) -> str:
+    """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none."""
+    cls: Any = schema.RunConfig
+    for part in full_key.split("."):
+        if not isinstance(cls, type) or not is_dataclass(cls):
+            return ""
+        # a key of one layout or one kind of model stands only in a subclass
+        known = {item.name: item.type for sub in (*cls.__subclasses__(), cls) for item in fields(sub)}
+        if part not in known:
+            return ""
+        cls = known[part]
+    name = getattr(cls, "__name__", str(cls)) if isinstance(cls, type) else str(cls)
+    return f" Expected {name.replace('None', 'null')}."

@@ -1,0 +1,1 @@
+"""Layouts, checks, folds, geometry, augmentation, loading: from files to batches."""

@@ -1,0 +1,1 @@
+"""Scores per image and pooled, from counts of pixels."""

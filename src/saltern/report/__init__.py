@@ -1,0 +1,1 @@
+"""Reads artifacts, never models; writes tables, figures and self-contained pages."""

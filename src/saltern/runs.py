@@ -1,0 +1,187 @@
+"""Every file name inside a run folder, and writes that never leave half a file behind."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from saltern.errors import ConfigError, RunError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; on leaving without an error it is synced and becomes `path`.
+
+    A reader sees the old file or the new one, never a part; after an error the old file is untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON in one step; NaN is refused, since JSON has none."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunError: the file is missing or is no JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file; run the stage that writes it first.") from None
+    except json.JSONDecodeError as error:
+        raise RunError(f"{path}: not readable as JSON ({error}); delete it and run its stage again.") from None
+
+
+@dataclass(frozen=True)
+class FoldDir:
+    """The folder of one trained fold."""
+
+    path: Path
+
+    @property
+    def best(self) -> Path:
+        """Weights with the best validation score."""
+        return self.path / "best.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The resumable state after the last finished epoch."""
+        return self.path / "last.ckpt"
+
+    @property
+    def metrics(self) -> Path:
+        """One row an epoch."""
+        return self.path / "metrics.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard event files."""
+        return self.path / "tensorboard"
+
+    @property
+    def done(self) -> Path:
+        """Written last: the fold's training and its out-of-fold probabilities are complete."""
+        return self.path / "done.json"
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """`outputs/<name>/`: the one place that knows what is called what."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, outputs: str | Path, name: str) -> "RunDir":
+        """The folder of the run `name`, which must lie inside `outputs`.
+
+        Raises:
+            ConfigError: an empty name, or one that would leave `outputs`.
+        """
+        root = Path(outputs).expanduser().resolve()
+        path = (root / name).resolve() if name else root
+        if path == root or root not in path.parents:
+            raise ConfigError(
+                f"name={name!r}: the run folder would be {path}, outside {root}; "
+                "expected a plain name such as name=try1."
+            )
+        return cls(path)
+
+    @property
+    def name(self) -> str:
+        """The folder's own name."""
+        return self.path.name
+
+    def file(self, name: str) -> Path:
+        """A file directly in the run folder."""
+        return self.path / name
+
+    @property
+    def config(self) -> Path:
+        """The frozen configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def environment(self) -> Path:
+        """Versions, devices, and the overrides the run was made with."""
+        return self.path / "environment.json"
+
+    @property
+    def dataset_report(self) -> Path:
+        """What `check` found."""
+        return self.path / "dataset_report.json"
+
+    @property
+    def folds(self) -> Path:
+        """The split: id, fold."""
+        return self.path / "folds.csv"
+
+    @property
+    def oof(self) -> Path:
+        """Out-of-fold probabilities."""
+        return self.path / "oof"
+
+    @property
+    def test(self) -> Path:
+        """Test probabilities."""
+        return self.path / "test"
+
+    @property
+    def decision(self) -> Path:
+        """Threshold, minimum area, gate."""
+        return self.path / "decision.json"
+
+    @property
+    def oof_scores(self) -> Path:
+        """One row a labelled image."""
+        return self.path / "oof_scores.csv"
+
+    @property
+    def scores(self) -> Path:
+        """Scores per fold, pooled, nested."""
+        return self.path / "scores.json"
+
+    @property
+    def submission(self) -> Path:
+        """The proven CSV."""
+        return self.path / "submission.csv"
+
+    @property
+    def report(self) -> Path:
+        """The self-contained page."""
+        return self.path / "report.html"
+
+    def fold(self, number: int) -> FoldDir:
+        """The folder of one fold."""
+        return FoldDir(self.path / f"fold_{number}")
+
+    def finished_folds(self) -> list[int]:
+        """Numbers of the folds whose training is complete, ascending."""
+        numbers = [int(done.parent.name.removeprefix("fold_")) for done in self.path.glob("fold_*/done.json")]
+        return sorted(numbers)
+
+    def clear(self) -> None:
+        """Delete the run folder with all it holds."""
+        if self.path.exists():
+            shutil.rmtree(self.path)

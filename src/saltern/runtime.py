@@ -1,0 +1,1 @@
+"""Lightning Fabric set up from config."""

@@ -1,0 +1,1 @@
+"""Run lengths, the proven CSV, VOC result pictures."""
