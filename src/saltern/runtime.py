@@ -27,6 +27,9 @@ class Progress:
     def begin(self, label: str, total: int) -> None:
         """Start `label`, which has `total` units (images) of work."""
 
+    def describe(self, label: str) -> None:
+        """The work begun last goes on under another label."""
+
     def advance(self, amount: int, **values: float) -> None:
         """`amount` more units are done; `values` such as the current loss are shown beside the rate."""
 
@@ -140,19 +143,4 @@ def seed_all(seed: int) -> None:
     """Seed Python, NumPy and torch (all devices)."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
-
-
-def random_state() -> dict[str, Any]:
-    """The state of the generators that training draws from on this process, for a resumable checkpoint."""
-    state: dict[str, Any] = {"torch": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state()
-    return state
-
-
-def restore_random_state(state: dict[str, Any]) -> None:
-    """Undo what was drawn since `random_state`."""
-    torch.set_rng_state(state["torch"].cpu())
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["cuda"].cpu())
+    torch.manual_seed(seed % 2**63)

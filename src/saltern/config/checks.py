@@ -84,6 +84,11 @@ def _check_phase(phase: PhaseConfig, key: str) -> None:
     _one_of(phase.start_from, f"{key}.start_from", choices.START_FROM)
     good = 0 <= phase.warmup_epochs < phase.epochs
     _require(good, f"{key}.warmup_epochs", phase.warmup_epochs, f"0 to below {phase.epochs}")
+    restarts = phase.lr_policy == "cosine_restarts"
+    good = phase.cycles >= 1 and phase.epochs % phase.cycles == 0 and (restarts or phase.cycles == 1)
+    _require(good, f"{key}.cycles", phase.cycles, f"1, or with cosine_restarts a divisor of {phase.epochs} epochs")
+    good = not phase.snapshots or (restarts and phase.warmup_epochs == 0)
+    _require(good, f"{key}.snapshots", phase.snapshots, "false unless lr_policy is cosine_restarts without warm-up")
     phase.terms(f"{key}.loss")
 
 

@@ -142,6 +142,10 @@ class PhaseConfig:
     """One of LR_POLICIES."""
     warmup_epochs: float = 0.0
     """Length of a linear rise from 0 to `lr` at the phase's start, in epochs."""
+    cycles: int = 1
+    """Number of equal cycles, for cosine_restarts."""
+    snapshots: bool = False
+    """Keep the weights at the end of every cycle and predict with their mean instead of the best weights."""
     start_from: str = "last"
     """Weights the phase starts from: `last`, or the `best` so far."""
 
