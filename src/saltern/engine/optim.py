@@ -68,7 +68,7 @@ def lr_at(phase: PhaseConfig, position: Position) -> float:
 
 
 def ends_cycle(phase: PhaseConfig, epoch: int) -> int | None:
-    """The number, from 0, of the cosine cycle whose last epoch is `epoch` of the phase, where snapshots are asked for."""
+    """The number, from 0, of the cosine cycle that ends with `epoch` of the phase, where snapshots are kept."""
     if not phase.snapshots:
         return None
     length = phase.epochs // phase.cycles

@@ -17,8 +17,9 @@ from saltern.engine.optim import Position, build_optimizer, ends_cycle, lr_at, s
 from saltern.errors import TrainingError
 from saltern.losses import Schedule, WeightedSum, build_loss
 from saltern.losses.schedule import At
+from saltern.progress import Progress
 from saltern.runs import FoldDir
-from saltern.runtime import Progress, Runtime, seed_all
+from saltern.runtime import Runtime, seed_all
 
 log = logging.getLogger(__name__)
 
@@ -208,4 +209,5 @@ class Trainer:
                 "precision": self.runtime.fabric.strategy.precision.state_dict(),
             }
             save_checkpoint(self.fold.last, state, parts)
+        self.progress.advance(0, val=score, best=float(state.best_score or 0.0))
         self.runtime.barrier()

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from saltern.data.geometry import unfit_probs
 from saltern.data.loading import EvalBatch
 from saltern.inference.tta import View
-from saltern.runtime import Progress, Runtime
+from saltern.progress import Progress
+from saltern.runtime import Runtime
 
 
 class Predictor:
