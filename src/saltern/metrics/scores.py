@@ -27,8 +27,8 @@ def count_pixels(
     """
     assert mask.shape == target.shape, f"mask {mask.shape}, target {target.shape}"
     foreground, truth, valid = mask.astype(bool), target == 1, target != ignore_index
-    tp = np.count_nonzero(foreground & truth)
-    return tp, np.count_nonzero(foreground & valid) - tp, np.count_nonzero(truth) - tp
+    tp = int(np.count_nonzero(foreground & truth))
+    return tp, int(np.count_nonzero(foreground & valid)) - tp, int(np.count_nonzero(truth)) - tp
 
 
 def count_batch(masks: Tensor, targets: Tensor, ignore_index: int = 255) -> Tensor:
