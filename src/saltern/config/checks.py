@@ -1,5 +1,6 @@
 """Checks that a type cannot express; each answers with the key, the value, what was expected."""
 
+import re
 from collections.abc import Sequence
 
 from saltern.config import choices
@@ -64,6 +65,25 @@ def _check_dataset(dataset: DatasetConfig) -> None:
 def _check_folds(folds: FoldsConfig) -> None:
     _one_of(folds.kind, "folds.kind", choices.FOLD_KINDS)
     _require(folds.n >= 2, "folds.n", folds.n, "at least 2 folds")
+    _require(folds.seed >= 0, "folds.seed", folds.seed, "0 or more")
+    named = [key for key in ("group", "regex") if getattr(folds, key) is not None]
+    if folds.kind in ("group", "stratified_group"):
+        what = f"exactly one of folds.group and folds.regex, since folds.kind is {folds.kind}"
+        _require(len(named) == 1, "folds", named or None, what)
+    else:
+        value = {key: getattr(folds, key) for key in named}
+        _require(not named, "folds", value, f"no group and no regex, since folds.kind is {folds.kind}")
+    if folds.regex is not None:
+        _check_regex(folds.regex, "folds.regex")
+    good = (folds.file is not None) == (folds.kind == "file")
+    _require(good, "folds.file", folds.file, "the path of a CSV where folds.kind is file, and null elsewhere")
+
+
+def _check_regex(pattern: str, key: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{key}={pattern!r}: not a regular expression ({error}).") from None
 
 
 def _check_model(model: ModelConfig) -> None:

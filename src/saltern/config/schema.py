@@ -78,12 +78,15 @@ class FoldsConfig:
     kind: str = MISSING
     """One of FOLD_KINDS."""
     n: int = 5
-    """Number of folds, at least 2."""
+    """Number of folds, at least 2; `predefined` and `file` bring their own number."""
     seed: int = 0
+    """The same ids and seed give the same folds, in whatever order the rows come."""
     group: str | None = None
-    """For group folds: a column of the sample table."""
+    """For `group` and `stratified_group`: a column of the sample table, or `duplicates` (clusters of look-alikes)."""
+    regex: str | None = None
+    """In place of `group`: its first bracketed part (or the whole match), found in the id, names the group."""
     file: str | None = None
-    """For `kind: file`: a CSV of your own with the columns id, fold."""
+    """For `kind: file`: a CSV of your own with the columns id, fold; fold -1 is trained on and never validated."""
 
 
 @dataclass(kw_only=True)
