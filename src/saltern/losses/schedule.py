@@ -10,11 +10,16 @@ from saltern.config import LossTerm, PhaseConfig, ScheduleConfig
 from saltern.errors import ConfigError, unknown
 from saltern.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
 from saltern.losses.pixel import BceLoss, FocalLoss, HingeLoss
+from saltern.losses.region import DiceLoss, FocalTverskyLoss, JaccardLoss, TverskyLoss
 
 LOSSES: dict[str, type[nn.Module]] = {
     "bce": BceLoss,
     "focal": FocalLoss,
     "hinge": HingeLoss,
+    "dice": DiceLoss,
+    "jaccard": JaccardLoss,
+    "tversky": TverskyLoss,
+    "focal_tversky": FocalTverskyLoss,
     "lovasz_hinge": LovaszHingeLoss,
     "lovasz_softmax": LovaszSoftmaxLoss,
 }
