@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from saltern.config import TrainerConfig
 from saltern.errors import ConfigError
@@ -48,6 +48,11 @@ class Runtime:
     def is_main(self) -> bool:
         """Whether this process writes the files that all share."""
         return self.rank == 0
+
+    def place(self, network: nn.Module, *, channels_last: bool) -> Any:
+        """`network` on this process's device, in the memory order asked for."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if channels_last else network
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision's forward context."""

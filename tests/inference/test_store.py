@@ -7,7 +7,7 @@ import pytest
 
 from saltern.errors import RunError
 from saltern.inference.ensemble import mean_of_stores
-from saltern.inference.store import ProbStore, ProbWriter
+from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 
 RANDOM = np.random.default_rng(0)
 
@@ -36,9 +36,10 @@ def test_shards_are_closed_at_their_size(tmp_path: Path) -> None:
     assert all(np.array_equal(store[name], probs[name].astype(np.float16)) for name in probs)
 
 
-def test_writing_again_replaces_only_its_own_prefix(tmp_path: Path) -> None:
+def test_clearing_touches_only_its_own_prefix(tmp_path: Path) -> None:
     write(tmp_path, {str(number): RANDOM.random((512, 512)) for number in range(4)}, "fold_1")
     write(tmp_path, {"x": np.ones((2, 2))}, "fold_10")
+    clear_shards(tmp_path, "fold_1_")
     store = write(tmp_path, {"y": np.zeros((2, 2))}, "fold_1")
     assert sorted(store) == ["x", "y"]
 

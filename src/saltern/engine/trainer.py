@@ -109,9 +109,7 @@ class Trainer:
             TrainingError: the loss or the monitored score is not finite.
             RunError: a checkpoint that cannot be read.
         """
-        model.to(self.runtime.device)
-        if self.config.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.runtime.place(model, channels_last=self.config.channels_last)
         saved: dict[str, Any] | None = None
         if self.fold.last.exists():
             self.state, saved = load_checkpoint(self.fold.last)
@@ -170,7 +168,7 @@ class Trainer:
         if self.config.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         fabric = self.runtime.fabric
-        with fabric.no_backward_sync(model, enabled=not micro.updates):  # type: ignore[arg-type]
+        with fabric.no_backward_sync(model, enabled=not micro.updates):
             total, terms = loss(model(images).float(), targets)
             meter.add(total, terms, len(images))
             fabric.backward(total / micro.group)
@@ -178,7 +176,7 @@ class Trainer:
     def _update(self, model: nn.Module, optimizer: Any) -> None:
         clip = self.config.clip_grad_norm
         if clip is not None:  # fp16 gradients may overflow; the scaler then skips the step
-            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)  # type: ignore[arg-type]
+            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
