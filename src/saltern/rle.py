@@ -14,6 +14,10 @@ from saltern.errors import SalternError
 
 Runs = NDArray[np.int64]
 
+NO_RUNS: Runs = np.empty((0, 2), np.int64)
+"""An empty mask."""
+NO_RUNS.setflags(write=False)
+
 FARTHEST = 2**40
 """A pixel number beyond any image: larger numbers are refused before they could overflow."""
 
@@ -75,7 +79,7 @@ def parse_runs(text: str | float | None, *, index_base: int = 1, relative: bool 
         RleError: says which number is wrong (counted from 1), its value, and what was expected.
     """
     if text is None or (isinstance(text, float) and np.isnan(text)):
-        return np.empty((0, 2), np.int64)
+        return NO_RUNS
     if not isinstance(text, str):
         raise RleError(f"{text!r} is {type(text).__name__}: expected text such as '12 3 40 5'.")
     numbers = _numbers(text)

@@ -1,16 +1,13 @@
 """The whole run as typed dataclasses; Hydra's objects stay inside this package and `scripts/`."""
 
 from saltern.config.explain import explain
+from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.resolve import (
     CONFIG_DIR,
     compose_config,
-    differences,
-    freeze,
-    later_wins,
     register,
     resolve,
-    thaw,
 )
 from saltern.config.schema import (
     AugmentConfig,
@@ -62,11 +59,14 @@ __all__ = [
     "TransformConfig",
     "VocConfig",
     "compose_config",
+    "contradictions",
     "differences",
     "explain",
     "freeze",
     "later_wins",
+    "refuse_contradictions",
     "register",
+    "reopen",
     "resolve",
     "thaw",
 ]

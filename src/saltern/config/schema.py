@@ -31,6 +31,14 @@ class DatasetConfig:
     """[height, width] of random crops for training, needed where image sizes differ; null: whole images."""
     window: int | None = None
     """Images with a side above this many pixels are predicted in overlapping windows; null: always whole."""
+    overlap: float = 0.25
+    """The least share of a window that its neighbour covers too."""
+    cache: str = "auto"
+    """Where decoded images are kept: `memory`, a memory-mapped `file`, `none` (decode each time), or `auto`: in memory
+    while all of a table fit into cache_mb, else in a file."""
+    cache_mb: int = 4096
+    cache_dir: str | None = None
+    """Where cache files go; null: $XDG_CACHE_HOME/saltern, that is ~/.cache/saltern."""
 
 
 @dataclass(kw_only=True)
@@ -147,6 +155,10 @@ class PhaseConfig:
     """One of LR_POLICIES."""
     warmup_epochs: float = 0.0
     """Length of a linear rise from 0 to `lr` at the phase's start, in epochs."""
+    cycles: int = 1
+    """Number of equal cycles, for cosine_restarts."""
+    snapshots: bool = False
+    """Keep the weights at the end of every cycle and predict with their mean instead of the best weights."""
     start_from: str = "last"
     """Weights the phase starts from: `last`, or the `best` so far."""
 

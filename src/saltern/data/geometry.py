@@ -50,9 +50,15 @@ def plan_fit(native: tuple[int, int], stride: int, config: DatasetConfig) -> Fit
     The padding is halved, the odd pixel going to the bottom and the right: 101 → 128 pads 13 and 14.
     """
     scaled = scaled_size(native, config)
-    missing = [-side % stride for side in scaled]
+    network = (-(-scaled[0] // stride) * stride, -(-scaled[1] // stride) * stride)
+    return plan_pad(scaled, network, config.pad, native)
+
+
+def plan_pad(size: tuple[int, int], least: tuple[int, int], border: str, native: tuple[int, int] | None = None) -> Fit:
+    """The fit that pads an image of `size` (height, width) to at least `least` in both directions."""
+    missing = [max(0, wanted - side) for wanted, side in zip(least, size, strict=True)]
     top, left = missing[0] // 2, missing[1] // 2
-    return Fit(native, scaled, top, missing[0] - top, left, missing[1] - left, config.pad)
+    return Fit(native or size, size, top, missing[0] - top, left, missing[1] - left, border)
 
 
 def scale_image(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
