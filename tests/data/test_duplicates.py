@@ -7,6 +7,7 @@ from scipy.ndimage import gaussian_filter
 
 from saltern.data.duplicates import exact_clusters, near_clusters, near_pairs
 from saltern.data.fingerprints import Fingerprint, read_all
+from saltern.progress import Progress
 
 
 def picture(seed: int, side: int = 64) -> np.ndarray:
@@ -68,9 +69,21 @@ def test_edges_run_from_the_border_inwards() -> None:
     assert edges["bottom"][2].tolist() == list(range(12, 18))
 
 
+class Told(Progress):
+    def __init__(self) -> None:
+        self.said: list[object] = []
+
+    def begin(self, label: str, total: int) -> None:
+        self.said.append((label, total))
+
+    def advance(self, amount: int, **values: float) -> None:
+        self.said.append(amount)
+
+    def end(self) -> None:
+        self.said.append("end")
+
+
 def test_reading_keeps_the_order_and_tells_the_progress() -> None:
-    told: list[tuple[int, int]] = []
-    assert read_all(range(50), lambda number: number * number, lambda *done: told.append(done), threads=3) == [
-        number * number for number in range(50)
-    ]
-    assert told == [(number, 50) for number in range(1, 51)]
+    told = Told()
+    assert read_all(range(50), lambda number: number * number, told, "squares") == [n * n for n in range(50)]
+    assert told.said == [("squares", 50), *[1] * 50, "end"]

@@ -7,11 +7,11 @@ import pandas as pd
 from saltern.config import FoldsConfig
 from saltern.data.adjacency import Mosaics
 from saltern.data.dataset import Dataset
-from saltern.data.fingerprints import Progress
 from saltern.data.folds import assign_folds
 from saltern.data.groups import fingerprints_of, groups_of, needs_prints
 from saltern.data.leaks import FoldsReport, verify_folds
 from saltern.errors import DataError
+from saltern.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from saltern.config import FoldsConfig
 from saltern.data.adjacency import Mosaics, find_mosaics
 from saltern.data.dataset import Dataset
 from saltern.data.duplicates import joined, near_clusters
-from saltern.data.fingerprints import Fingerprint, Progress, read_all
+from saltern.data.fingerprints import Fingerprint, read_all
 from saltern.errors import ConfigError, unknown
+from saltern.progress import Progress
 
 DUPLICATES = "duplicates"
 """`folds.group=duplicates` asks for clusters of images that look the same."""
