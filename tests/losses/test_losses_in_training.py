@@ -8,9 +8,11 @@ import pytest
 import torch
 from loss_cases import CASES, random_batch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from saltern.config import LossTerm
 from saltern.losses import build_loss, lovasz_hinge
+from saltern.losses.lovasz_kernel import _dense
 
 every_loss = pytest.mark.parametrize("loss", CASES.values(), ids=CASES.keys())
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -49,6 +51,24 @@ def test_under_data_parallel_training_the_gradient_is_the_same(tmp_path: Path):
         torch.testing.assert_close(_step(parallel, loss, images, target), expected)
     finally:
         torch.distributed.destroy_process_group()
+
+
+@every_loss
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float32])
+def test_no_loss_reads_a_value_back_from_a_gpu(loss, dtype):
+    """With tensors that have a device and a shape but no values: reading one would raise, as the last lines show."""
+    with FakeTensorMode():
+        total = loss(torch.empty(4, 1, 5, 6, device="cuda"), torch.empty(4, 5, 6, device="cuda", dtype=dtype))
+        assert total.device.type == "cuda"
+        with pytest.raises(DataDependentOutputException):
+            total.item()
+
+
+def test_neither_does_the_kernel():
+    with FakeTensorMode():
+        labels = torch.empty(4, 50, device="cuda", dtype=torch.uint8)
+        value, gradient = _dense(torch.empty(4, 50, device="cuda"), labels, 1.0, 2, True, True, True)
+        assert value.device == gradient.device == labels.device
 
 
 @pytest.mark.gpu
