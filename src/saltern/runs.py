@@ -156,6 +156,11 @@ class RunDir:
         return self.path / "test"
 
     @property
+    def ensemble(self) -> Path:
+        """The members of a run that is the mean of others."""
+        return self.path / "ensemble.json"
+
+    @property
     def decision(self) -> Path:
         """Threshold, minimum area, gate."""
         return self.path / "decision.json"

@@ -1,15 +1,17 @@
 """Lightning Fabric set up from config: device, precision, strategy, ranks, seeding."""
 
 import logging
+import platform
 import random
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
+from torch import Tensor, nn
 
 from saltern.config import TrainerConfig
 from saltern.errors import ConfigError
@@ -47,6 +49,11 @@ class Runtime:
         """Whether this process writes the files that all share."""
         return self.rank == 0
 
+    def place(self, network: nn.Module, *, channels_last: bool) -> Any:
+        """`network` on this process's device, in the memory order asked for."""
+        network = network.to(self.device)
+        return network.to(memory_format=torch.channels_last) if channels_last else network
+
     def autocast(self) -> AbstractContextManager[Any]:
         """The precision's forward context."""
         return self.fabric.autocast()
@@ -55,16 +62,13 @@ class Runtime:
         """Wait until every process is here."""
         self.fabric.barrier()
 
-    def gather_rows(self, rows: Tensor) -> Tensor:
-        """Rows (N_rank, …) of every process, one below the other; every process may hold another number."""
+    def sum_over_ranks(self, sums: Tensor) -> Tensor:
+        """The sum of a tensor over all processes; every process must call."""
         if self.world_size == 1:
-            return rows
-        sizes = self.fabric.all_gather(torch.tensor(len(rows), device=self.device)).reshape(-1).tolist()
-        padded = rows.new_zeros((max(sizes), *rows.shape[1:]))
-        padded[: len(rows)] = rows
-        gathered = self.fabric.all_gather(padded.to(self.device)).reshape(len(sizes), max(sizes), *rows.shape[1:])
-        parts = [part[:size] for part, size in zip(gathered, sizes, strict=True)]
-        return torch.cat(parts).to(rows.device)
+            return sums
+        total = self.fabric.all_reduce(sums.to(self.device), reduce_op="sum")
+        assert isinstance(total, Tensor)
+        return total
 
 
 def start(config: TrainerConfig) -> Runtime:
@@ -118,3 +122,15 @@ def seed_all(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed % 2**63)
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware, for `environment.json`."""
+    names = ("torch", "segmentation-models-pytorch", "albumentations", "opencv-python", "numpy", "pandas", "saltern")
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: version(name) for name in names},
+        "cpu_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }

@@ -57,9 +57,14 @@ def _check_dataset(dataset: DatasetConfig) -> None:
     _one_of(dataset.pad, "dataset.pad", choices.PADDINGS)
     _size(dataset.resize, "dataset.resize")
     _size(dataset.train_crop, "dataset.train_crop")
+    _one_of(dataset.cache, "dataset.cache", choices.CACHES)
     for key in ("long_side", "window"):
         value = getattr(dataset, key)
         _require(value is None or value > 0, f"dataset.{key}", value, "null or a positive number")
+    alone = dataset.resize is None or dataset.long_side is None
+    _require(alone, "dataset.long_side", dataset.long_side, "null where dataset.resize is set, since that decides")
+    _require(0 <= dataset.overlap < 1, "dataset.overlap", dataset.overlap, "0 to below 1")
+    _require(dataset.cache_mb >= 0, "dataset.cache_mb", dataset.cache_mb, "0 or more")
 
 
 def _check_folds(folds: FoldsConfig) -> None:

@@ -17,6 +17,7 @@ MONITORS = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 VIEWS = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "antitranspose")
 START_FROM = ("last", "best")
 PADDINGS = ("reflect", "edge", "constant")
+CACHES = ("auto", "memory", "file", "none")
 
 ARCHITECTURES = (
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",

@@ -3,7 +3,7 @@
 `saltern.losses` holds the losses themselves; a test keeps the two lists of names and defaults equal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ class LossTerm:
 
 
 _LOVASZ = {"per_image": True, "activation": "relu", "symmetric": False, "skip_empty": False}
-_REGION = {"smooth": 1.0, "squared": False, "per_image": True}
+_REGION = {"smooth": 1.0, "squared": False, "per_image": True, "empty": "formula"}
 
 LOSS_PARAMS: dict[str, dict[str, Any]] = {
     "bce": {"pos_weight": 1.0, "label_smoothing": 0.0},
@@ -36,6 +36,56 @@ LOSS_PARAMS: dict[str, dict[str, Any]] = {
 """Loss name → its parameters with their defaults."""
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _classes(value: Any) -> bool:
+    if isinstance(value, str):
+        return value in ("present", "all")
+    numbers = isinstance(value, Sequence) and all(type(item) is int and item >= 0 for item in value)
+    return numbers and 0 < len(value) == len(set(value))
+
+
+_Rule = tuple[Callable[[Any], bool], str]
+
+_FLAG: _Rule = (lambda value: isinstance(value, bool), "true or false")
+_AT_LEAST_0: _Rule = (lambda value: _number(value) and value >= 0, "a number of at least 0")
+_POSITIVE: _Rule = (lambda value: _number(value) and value > 0, "a positive number")
+_SHARE: _Rule = (lambda value: _number(value) and 0 <= value < 1, "a number from 0 to below 1")
+_FOCAL_ALPHA: _Rule = (lambda value: value is None or (_number(value) and 0 <= value <= 1), "null or from 0 to 1")
+_ACTIVATION: _Rule = (lambda value: value in ("relu", "elu1"), "relu or elu1")
+_EMPTY: _Rule = (lambda value: value in ("formula", "mean", "skip"), "formula, mean or skip")
+_CLASSES: _Rule = (_classes, "present, all, or a list of different class numbers")
+
+_REGION_RULES = {"smooth": _AT_LEAST_0, "squared": _FLAG, "per_image": _FLAG, "empty": _EMPTY}
+
+_RULES: dict[str, dict[str, _Rule]] = {
+    "bce": {"pos_weight": _POSITIVE, "label_smoothing": _SHARE},
+    "focal": {"gamma": _AT_LEAST_0, "alpha": _FOCAL_ALPHA},
+    "hinge": {},
+    "dice": _REGION_RULES,
+    "jaccard": _REGION_RULES,
+    "tversky": {"alpha": _POSITIVE, "beta": _POSITIVE, **_REGION_RULES},
+    "focal_tversky": {"alpha": _POSITIVE, "beta": _POSITIVE, "gamma": _POSITIVE, **_REGION_RULES},
+    "lovasz_hinge": {"per_image": _FLAG, "activation": _ACTIVATION, "symmetric": _FLAG, "skip_empty": _FLAG},
+    "lovasz_softmax": {"classes": _CLASSES, "per_image": _FLAG},
+}
+"""Loss name → parameter → whether a value is good, and what is expected."""
+
+
+def check_params(name: str, params: Mapping[str, Any], where: str = "") -> None:
+    """Refuse values of parameters that the loss `name` cannot work with.
+
+    Raises:
+        ConfigError: the parameter, what came, what was expected; it starts with `where` or else the loss.
+    """
+    for key, value in params.items():
+        good, expected = _RULES[name][key]
+        if not good(value):
+            raise ConfigError(f"{where or name}.{key}={value!r}: expected {expected}.")
+
+
 def parse_loss(raw: str | Mapping[str, Any], where: str) -> list[LossTerm]:
     """The terms of a weighted sum, with all parameters filled in.
 
@@ -45,7 +95,7 @@ def parse_loss(raw: str | Mapping[str, Any], where: str) -> list[LossTerm]:
         where: the key, for messages.
 
     Raises:
-        ConfigError: an unknown loss or parameter, a weight that is no positive number, no term left.
+        ConfigError: an unknown loss or parameter, a value that it cannot take, no term with a positive weight.
     """
     sums = _parse_sum(raw, where) if isinstance(raw, str) else raw
     if not isinstance(sums, Mapping):
@@ -87,4 +137,5 @@ def _parse_term(name: str, value: Any, where: str) -> LossTerm:
         if key not in LOSS_PARAMS[name]:
             known = ["weight", *LOSS_PARAMS[name]]
             raise ConfigError(f"{where}: {unknown(f'parameter of {name}', key, known)}")
+    check_params(name, settings, where)
     return LossTerm(name=name, weight=float(weight), params={**LOSS_PARAMS[name], **settings})

@@ -31,6 +31,14 @@ class DatasetConfig:
     """[height, width] of random crops for training, needed where image sizes differ; null: whole images."""
     window: int | None = None
     """Images with a side above this many pixels are predicted in overlapping windows; null: always whole."""
+    overlap: float = 0.25
+    """The least share of a window that its neighbour covers too."""
+    cache: str = "auto"
+    """Where decoded images are kept: `memory`, a memory-mapped `file`, `none` (decode each time), or `auto`: in memory
+    while all of a table fit into cache_mb, else in a file."""
+    cache_mb: int = 4096
+    cache_dir: str | None = None
+    """Where cache files go; null: $XDG_CACHE_HOME/saltern, that is ~/.cache/saltern."""
 
 
 @dataclass(kw_only=True)

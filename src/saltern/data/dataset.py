@@ -23,7 +23,28 @@ THREADS = min(8, os.cpu_count() or 1)
 
 
 class Row(Protocol):
-    """A row of a sample table, as `table.itertuples()` gives it (not a pandas Series, whose `.mask` is a method)."""
+    """A row of a sample table, as `samples_of` and `table.itertuples()` give it.
+
+    Not a pandas Series, whose `.mask` is a method.
+    """
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+    @property
+    def image(self) -> str: ...  # noqa: D102
+    @property
+    def mask(self) -> str: ...  # noqa: D102
+    @property
+    def rle(self) -> str | None: ...  # noqa: D102
+    @property
+    def height(self) -> int: ...  # noqa: D102
+    @property
+    def width(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A row that can be sent to another process."""
 
     id: str
     image: str
@@ -31,6 +52,17 @@ class Row(Protocol):
     rle: str | None
     height: int
     width: int
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the truth is known."""
+        return bool(self.mask) or self.rle is not None
+
+
+def samples_of(table: pd.DataFrame) -> list[Sample]:
+    """The rows of a sample table, in its order."""
+    columns = ("id", "image", "mask", "rle", "height", "width")
+    return [Sample(*values) for values in zip(*(table[name].tolist() for name in columns), strict=True)]
 
 
 @dataclass(frozen=True)

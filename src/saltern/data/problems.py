@@ -13,7 +13,7 @@ class Problems:
 
     def add(self, kind: str, message: object) -> None:
         """Note one problem; `kind` is a plural noun phrase such as `images without a mask`."""
-        self._kinds.setdefault(kind, []).append(str(message))
+        self._kinds.setdefault(kind, []).append(str(message).replace("\n", "\n  "))
 
     def __bool__(self) -> bool:
         return bool(self._kinds)

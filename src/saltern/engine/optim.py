@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -49,22 +48,18 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_scale"]
 
 
-@dataclass(frozen=True)
-class Position:
-    """Where in a phase a step stands: `epoch` within the phase as a fraction, `history` of monitored scores."""
+def lr_at(phase: PhaseConfig, epoch: float, history: Sequence[float] = ()) -> float:
+    """The learning rate of the next step: `phase.lr` times a linear rise, then the policy's curve.
 
-    epoch: float
-    history: Sequence[float] = ()
-    """One score for each epoch of the phase that is finished; only `plateau` looks at it."""
-
-
-def lr_at(phase: PhaseConfig, position: Position) -> float:
-    """The learning rate for the next step: `phase.lr` times a linear rise, then the policy's curve."""
-    if position.epoch < phase.warmup_epochs:
-        return phase.lr * position.epoch / phase.warmup_epochs
-    length = phase.epochs - phase.warmup_epochs
-    progress = (position.epoch - phase.warmup_epochs) / length
-    return phase.lr * POLICIES[phase.lr_policy](phase, progress, position.history)
+    Args:
+        phase: The phase the step lies in.
+        epoch: Where in the phase it lies, as a fraction of epochs from 0.
+        history: The monitored score of each finished epoch of the phase; only `plateau` looks at it.
+    """
+    if epoch < phase.warmup_epochs:
+        return phase.lr * epoch / phase.warmup_epochs
+    progress = (epoch - phase.warmup_epochs) / (phase.epochs - phase.warmup_epochs)
+    return phase.lr * POLICIES[phase.lr_policy](phase, progress, history)
 
 
 def ends_cycle(phase: PhaseConfig, epoch: int) -> int | None:

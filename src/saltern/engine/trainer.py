@@ -13,10 +13,9 @@ from torch import Tensor, nn
 from saltern.config import OptimConfig, TrainerConfig
 from saltern.engine.checkpoint import TrainState, load_checkpoint, load_weights, save_checkpoint, save_weights
 from saltern.engine.meter import LossMeter
-from saltern.engine.optim import Position, build_optimizer, ends_cycle, lr_at, set_lr
+from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.errors import TrainingError
-from saltern.losses import Schedule, WeightedSum, build_loss
-from saltern.losses.schedule import At
+from saltern.losses import Position, Schedule, WeightedSum, build_loss
 from saltern.progress import Progress
 from saltern.runs import FoldDir
 from saltern.runtime import Runtime, seed_all
@@ -110,9 +109,7 @@ class Trainer:
             TrainingError: the loss or the monitored score is not finite.
             RunError: a checkpoint that cannot be read.
         """
-        model.to(self.runtime.device)
-        if self.config.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.runtime.place(model, channels_last=self.config.channels_last)
         saved: dict[str, Any] | None = None
         if self.fold.last.exists():
             self.state, saved = load_checkpoint(self.fold.last)
@@ -134,7 +131,7 @@ class Trainer:
                 self._keep(model, optimizer, at, scores)
         return self.state
 
-    def _begin_phase(self, model: nn.Module, at: At, saved: dict[str, Any] | None) -> Any:
+    def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
         if at.epoch == 0 and at.phase.start_from == "best" and self.state.best_score is not None:
             load_weights(self.fold.best, model)
@@ -145,7 +142,7 @@ class Trainer:
                 optimizer.load_state_dict(saved["optimizer"])
         return optimizer
 
-    def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: At) -> dict[str, float]:
+    def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
         loss = build_loss(at.phase.terms()).to(self.runtime.device)
         meter = LossMeter(self.runtime.device, f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})")
@@ -153,7 +150,7 @@ class Trainer:
         began = time.perf_counter()
         lr = 0.0
         for index, batch in enumerate(data.batches(self.state.epoch)):
-            lr = lr_at(at.phase, Position(at.epoch + index / data.steps, history))
+            lr = lr_at(at.phase, at.epoch + index / data.steps, history)
             set_lr(optimizer, lr)
             micro = Micro(index, data.steps, self.config.accumulate)
             self._forward_backward(model, loss, batch, meter, micro)
@@ -171,7 +168,7 @@ class Trainer:
         if self.config.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
         fabric = self.runtime.fabric
-        with fabric.no_backward_sync(model, enabled=not micro.updates):  # type: ignore[arg-type]
+        with fabric.no_backward_sync(model, enabled=not micro.updates):
             total, terms = loss(model(images).float(), targets)
             meter.add(total, terms, len(images))
             fabric.backward(total / micro.group)
@@ -179,12 +176,12 @@ class Trainer:
     def _update(self, model: nn.Module, optimizer: Any) -> None:
         clip = self.config.clip_grad_norm
         if clip is not None:  # fp16 gradients may overflow; the scaler then skips the step
-            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)  # type: ignore[arg-type]
+            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
 
-    def _keep(self, model: nn.Module, optimizer: Any, at: At, scores: dict[str, float]) -> None:
+    def _keep(self, model: nn.Module, optimizer: Any, at: Position, scores: dict[str, float]) -> None:
         """Advance the state and write it: best weights first, the checkpoint last."""
         state = self.state
         score = scores[f"val_{self.config.monitor}"]

@@ -15,10 +15,16 @@ from saltern.runs import atomic
 Probs = NDArray[np.float16]
 
 
+def clear_shards(folder: Path, prefix: str = "") -> None:
+    """Delete the shards whose name begins with `prefix`, before they are written anew."""
+    for shard in folder.glob(f"{prefix}*.safetensors"):
+        shard.unlink()
+
+
 class ProbWriter:
     """Writes shards `<prefix>_<n>.safetensors` of about `shard_mb` megabytes each; use as a context.
 
-    On entering, older shards of the same prefix are deleted. Nothing but one shard is held in memory.
+    Nothing but one shard is held in memory. Shards of an earlier, interrupted writer stay: see `clear_shards`.
     """
 
     def __init__(self, folder: Path, prefix: str, shard_mb: int) -> None:
@@ -30,8 +36,6 @@ class ProbWriter:
         self._shards = 0
 
     def __enter__(self) -> "ProbWriter":
-        for old in self.folder.glob(f"{self.prefix}_*.safetensors"):
-            old.unlink()
         return self
 
     def add(self, id: str, probs: NDArray[np.floating]) -> None:

@@ -1,0 +1,95 @@
+"""Losses by name, weighted sums of them, and the phase that an epoch belongs to."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from saltern.config import LossTerm, PhaseConfig, ScheduleConfig
+from saltern.errors import ConfigError, unknown
+from saltern.losses.lovasz import LovaszHingeLoss, LovaszSoftmaxLoss
+from saltern.losses.pixel import BceLoss, FocalLoss, HingeLoss
+from saltern.losses.region import DiceLoss, FocalTverskyLoss, JaccardLoss, TverskyLoss
+
+LOSSES: dict[str, type[nn.Module]] = {
+    "bce": BceLoss,
+    "focal": FocalLoss,
+    "hinge": HingeLoss,
+    "dice": DiceLoss,
+    "jaccard": JaccardLoss,
+    "tversky": TverskyLoss,
+    "focal_tversky": FocalTverskyLoss,
+    "lovasz_hinge": LovaszHingeLoss,
+    "lovasz_softmax": LovaszSoftmaxLoss,
+}
+"""Name in a schedule → loss; the parameters stand in `saltern.config.losses`."""
+
+
+def build_loss(terms: Sequence[LossTerm]) -> "WeightedSum":
+    """The weighted sum of the losses that `terms` name.
+
+    Raises:
+        ConfigError: no term, an unknown name, a name twice, a parameter that the loss refuses.
+    """
+    if not terms:
+        raise ConfigError("a loss needs at least one term, such as {bce: 1.0}.")
+    losses: dict[str, tuple[float, nn.Module]] = {}
+    for term in terms:
+        if term.name not in LOSSES:
+            raise ConfigError(unknown("loss", term.name, list(LOSSES)))
+        if term.name in losses:
+            raise ConfigError(f"loss {term.name!r} stands twice; add the weights up.")
+        try:
+            losses[term.name] = (term.weight, LOSSES[term.name](**term.params))
+        except TypeError as error:
+            raise ConfigError(f"loss {term.name!r} with {term.params}: {error}") from None
+    return WeightedSum(losses)
+
+
+class WeightedSum(nn.Module):
+    """Sum of weight times loss, which also hands out each term's value."""
+
+    def __init__(self, losses: dict[str, tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.weights = {name: weight for name, (weight, _) in losses.items()}
+        self.losses = nn.ModuleDict({name: loss for name, (_, loss) in losses.items()})
+
+    def forward(self, logits: Tensor, target: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The sum, and {name: value of the term before its weight}, detached scalars on the device of `logits`."""
+        values = {name: loss(logits, target) for name, loss in self.losses.items()}
+        total = torch.stack([self.weights[name] * value for name, value in values.items()]).sum()
+        return total, {name: value.detach() for name, value in values.items()}
+
+
+class Position(NamedTuple):
+    """Where in a schedule an epoch lies."""
+
+    number: int
+    """Number of the phase, from 0."""
+    name: str
+    phase: PhaseConfig
+    epoch: int
+    """Number of the epoch within the phase, from 0."""
+
+
+class Schedule:
+    """The phases in their order; where an epoch lies depends on its number alone, so resuming needs no state."""
+
+    def __init__(self, config: ScheduleConfig) -> None:
+        self.phases = list(config.phases.items())
+        self.epochs = sum(phase.epochs for _, phase in self.phases)
+        """Epochs of all phases together."""
+
+    def at(self, epoch: int) -> Position:
+        """The phase of `epoch`, counted from 0 to below `epochs`.
+
+        Raises:
+            IndexError: an epoch outside the schedule.
+        """
+        first = 0
+        for number, (name, phase) in enumerate(self.phases):
+            if 0 <= epoch - first < phase.epochs:
+                return Position(number, name, phase, epoch - first)
+            first += phase.epochs
+        raise IndexError(f"epoch {epoch} lies outside the schedule; expected 0 to {self.epochs - 1}.")
