@@ -2,7 +2,7 @@
 
 import pytest
 
-from saltern.report.facts import Fact, facts_of
+from saltern.report.facts import Fact, ensemble_facts, facts_of
 
 
 def test_the_lines_of_a_run() -> None:
@@ -28,8 +28,11 @@ seed: 0
     ]
 
 
-def test_the_lines_of_an_ensemble() -> None:
-    assert facts_of("runs: [a, b]\nweights: [1.0, 2.0]\n") == [Fact("ensemble of", "a, b"), Fact("weights", "1.0, 2.0")]
+def test_the_members_of_an_ensemble() -> None:
+    assert ensemble_facts({"runs": ["a", "b"], "weights": [1.0, 2.5], "folds": [0]}) == [
+        Fact("mean of", "a (weight 1), b (weight 2.5)"),
+        Fact("settings below", "those of a"),
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", "{", "a: 1", "schedule: 3\nmodel: [1]\naugment: {transforms: 5}"])

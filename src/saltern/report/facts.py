@@ -34,11 +34,16 @@ def facts_of(config_text: str) -> list[Fact]:
         ("folds", _joined(config, "folds", "kind", "n", "seed", "group", "file")),
         ("training", _joined(config, "trainer", "batch_size", "precision", "accumulate", "monitor")),
         ("inference", _joined(config, "inference", "views", "tune_for")),
-        ("ensemble of", _plain(config.get("runs"))),
-        ("weights", _plain(config.get("weights"))),
         ("seed", _plain(config.get("seed"))),
     ]
     return [Fact(label, value) for label, value in lines if value]
+
+
+def ensemble_facts(ensemble: dict[str, Any]) -> list[Fact]:
+    """The members in `ensemble.json`, for above the lines of the config, which is that of the first member."""
+    runs, weights = ensemble["runs"], ensemble["weights"]
+    members = ", ".join(f"{run} (weight {weight:g})" for run, weight in zip(runs, weights, strict=True))
+    return [Fact("mean of", members), Fact("settings below", f"those of {runs[0]}")]
 
 
 def _part(config: Any, key: str) -> dict[str, Any]:

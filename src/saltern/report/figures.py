@@ -225,5 +225,20 @@ def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[n
     return canvas.svg
 
 
+def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
+    """Mean differences to the baseline with their intervals: (name, mean, low, high), one line each."""
+    with _drawing("Mean difference, 95 % interval", height=max(1.9, 1.2 + 0.42 * len(rows))) as canvas:
+        axes = canvas.axes
+        for place, (_, mean, low, high) in enumerate(rows):
+            color = _color(2) if low > 0 else _color(4) if high < 0 else _color(6)
+            axes.plot([low, high], [place, place], color=color, linewidth=3, solid_capstyle="round")
+            axes.plot([mean], [place], "o", color=color, markersize=8)
+        axes.axvline(0, color=MUTED, linewidth=1)
+        axes.set_yticks(range(len(rows)), [row[0] for row in rows])
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.grid(axis="y", visible=False)
+    return canvas.svg
+
+
 def _color(index: int) -> str:
     return SERIES[index % len(SERIES)]

@@ -14,9 +14,9 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
-from saltern.report.facts import facts_of
+from saltern.report.facts import ensemble_facts, facts_of
 from saltern.report.pictures import Load, Picture, picture
-from saltern.runs import RunDir, write_text
+from saltern.runs import RunDir, read_json, write_text
 
 SCORE_NAMES = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 SHOTS = 12
@@ -95,7 +95,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "has_void": any(
             line.kind == "void" for group in groups for shot in group.shots for line in shot.picture.outlines
         ),
-        "facts": facts_of(config_text),
+        "facts": (ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []) + facts_of(config_text),
         "config_text": config_text,
         "files": _files(run),
     }
@@ -251,7 +251,16 @@ def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> l
 
 
 def _files(run: RunDir) -> list[str]:
-    named = [run.config, run.environment, run.folds, run.decision, run.scores, run.oof_scores, run.submission]
+    named = [
+        run.config,
+        run.environment,
+        run.folds,
+        run.ensemble,
+        run.decision,
+        run.scores,
+        run.oof_scores,
+        run.submission,
+    ]
     found = [path for path in named if path.exists()] + sorted(run.path.glob("fold_*/metrics.csv"))
     return [path.relative_to(run.path).as_posix() for path in found]
 
