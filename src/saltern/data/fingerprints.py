@@ -32,7 +32,7 @@ class Fingerprint:
     digest: bytes
     """Hash of size and pixels: equal for images of equal content, whatever file holds them."""
     phash: int
-    """64 bits of perceptual hash: the signs of the 8×8 lowest cosine frequencies about their median."""
+    """64 bits of perceptual hash: the signs of the 8 x 8 lowest cosine frequencies about their median."""
     thumb: np.ndarray
     """uint8 (THUMB, THUMB), grey."""
     edges: dict[str, np.ndarray]
@@ -52,7 +52,9 @@ class Fingerprint:
         """The fingerprint of an image, uint8 (H, W) or (H, W, 3) in RGB."""
         grey = grey_of(image)
         digest = hashlib.blake2b(repr(image.shape[:2]).encode(), digest_size=16)
-        digest.update(grey.tobytes() if grey is not image and _is_grey(image) else np.ascontiguousarray(image).tobytes())
+        digest.update(
+            grey.tobytes() if grey is not image and _is_grey(image) else np.ascontiguousarray(image).tobytes()
+        )
         lines = min(EDGE_LINES, *grey.shape)
         edges = {
             "left": grey[:, :lines].T.copy(),
