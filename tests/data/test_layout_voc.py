@@ -122,7 +122,7 @@ def test_a_colour_mask_is_refused_since_ids_are_gone(root: Path) -> None:
 
 @pytest.mark.parametrize("wrong", ["lorry", 0, 21, True, ""])
 def test_an_unknown_class_lists_the_twenty(root: Path, wrong: object) -> None:
-    with pytest.raises(ConfigError, match="aeroplane, bicycle, .*tvmonitor"):
+    with pytest.raises(ConfigError, match=r"aeroplane, bicycle, .*tvmonitor"):
         open_dataset(config(root, foreground=[wrong]))
     with pytest.raises(ConfigError, match="expected at least one of aeroplane"):
         open_dataset(config(root, foreground=[]))
