@@ -1,7 +1,7 @@
 """Batches for training and for prediction, the same whatever the number of workers."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -81,7 +81,7 @@ class _Maker:
     def __getitem__(self, key: tuple[int, tuple[int, ...]]) -> Batch:
         """The batch of `key` = (epoch, rows)."""
         epoch, rows = key
-        pairs = [self._sample(row, epoch) for row in rows]
+        pairs = [self.sample(row, epoch) for row in rows]
         sizes = sorted({mask.shape for _, mask in pairs})
         if len(sizes) > 1:
             shown = " and ".join(f"{height} x {width}" for height, width in sizes[:2])
@@ -93,7 +93,8 @@ class _Maker:
         targets = torch.from_numpy(np.stack([mask for _, mask in pairs]))[:, None]
         return Batch(images, targets, torch.tensor(rows))
 
-    def _sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them."""
         random = np.random.default_rng([self._settings.seed, 1, epoch, row])
         image, mask = self._augment(self._source.image(row), self._source.mask(row), random)
         if self._crop is not None:
@@ -102,6 +103,17 @@ class _Maker:
         height, width = mask.shape
         fit = plan_pad((height, width), (-(-height // stride) * stride, -(-width // stride) * stride), self._border)
         return pad_image(image, fit), pad_mask(mask, fit)
+
+
+def sample_maker(
+    source: ImageSource, dataset: DatasetConfig, augment: AugmentConfig, settings: LoaderSettings
+) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
+    """A function (row, epoch) → image uint8 (H, W, 3) and mask uint8 (H, W) exactly as training batches hold them.
+
+    Raises:
+        ConfigError: an augmentation that cannot be built.
+    """
+    return _Maker(source, dataset, augment, settings).sample
 
 
 def random_crop(
