@@ -14,6 +14,7 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
+from saltern.report.coverage import extreme
 from saltern.report.facts import ensemble_facts, facts_of
 from saltern.report.pictures import Load, Picture, picture
 from saltern.runs import RunDir, read_json, write_text
@@ -213,22 +214,13 @@ def _figures(scores: Mapping[str, Any], table: pd.DataFrame, column: str, decisi
 
 
 def _groups(table: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Group]:
-    worst = _extreme(table, column, ascending=True)
-    best = _extreme(table[table["coverage"] > 0], column, ascending=False)
+    worst = extreme(table, column, "iou", ascending=True, count=SHOTS)
+    best = extreme(table[table["coverage"] > 0], column, "iou", ascending=False, count=SHOTS)
     groups = [
         Group("Worst", f"lowest {column}", _shots(worst, column, decision, load)),
         Group("Best", f"highest {column} among images with foreground", _shots(best, column, decision, load)),
     ]
     return [group for group in groups if group.shots]
-
-
-def _extreme(table: pd.DataFrame, column: str, *, ascending: bool) -> pd.DataFrame:
-    """The `SHOTS` images at one end. Among equal scores the kinds of coverage take turns, each by its IoU, then id."""
-    ordered = table.sort_values(["iou", "id"], ascending=[ascending, True])
-    kind = figures.coverage_bins(ordered["coverage"].to_numpy(dtype=np.float64))[0]
-    turn = ordered.assign(kind=kind).groupby([column, "kind"]).cumcount()
-    ordered = ordered.assign(turn=turn, kind=kind)
-    return ordered.sort_values([column, "turn", "kind"], ascending=[ascending, True, True]).head(SHOTS)
 
 
 def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Shot]:
