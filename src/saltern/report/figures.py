@@ -91,18 +91,20 @@ class Point:
     score: float
 
 
-def learning_curve(metrics: Mapping[int, pd.DataFrame], column: str, title: str) -> str:
-    """One score by epoch, a line a fold; the phases are told apart by vertical lines with their names."""
+def learning_curve(metrics: Mapping[int, pd.DataFrame], column: str, title: str, best: Mapping[int, int]) -> str:
+    """One score by epoch, a line a fold; a phase begins at a dashed line, a dot marks a fold's `best` epoch."""
     with _drawing(title) as canvas:
         axes = canvas.axes
         for index, (fold, table) in enumerate(metrics.items()):
             if column in table:
                 marker = "o" if table[column].count() == 1 else None
                 axes.plot(table["epoch"], table[column], color=_color(index), label=f"fold {fold}", marker=marker)
+                kept = table[table["epoch"] == best.get(fold)]
+                axes.plot(kept["epoch"], kept[column], "o", color=_color(index), markersize=6, markeredgecolor=INK)
         _mark_phases(axes, max(metrics.values(), key=len))
         axes.set_title(title, pad=22)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         if len(metrics) > 1:
             canvas.figure.legend(loc="outside lower center", ncols=5)
     return canvas.svg

@@ -90,7 +90,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "decision_text": decision_text(decision, scores["tuned_for"]),
         "nested_text": _nested_text(scores),
         "mistakes_text": _mistakes_text(table),
-        "curves": [Markup(svg) for svg in _learning_curves(metrics)],
+        "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
         "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
         "groups": groups,
         "has_void": any(
@@ -148,7 +148,7 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     table = [
         {
             "label": label,
-            "images": part["images"],
+            "images": f"{part['images']:,}",
             "total": total,
             "cells": [
                 {"neutral": _number(part["at_0.5"][name]), "decided": _number(part["at_decision"][name])}
@@ -159,7 +159,7 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if scores["nested"] is not None:
         cells = [{"neutral": "", "decided": _number(scores["nested"]["scores"][name])} for name in SCORE_NAMES]
-        table.append({"label": "nested", "images": scores["pooled"]["images"], "total": False, "cells": cells})
+        table.append({"label": "nested", "images": f"{scores['pooled']['images']:,}", "total": False, "cells": cells})
     return table
 
 
@@ -188,7 +188,7 @@ def _mistakes_text(table: pd.DataFrame) -> str:
     )
 
 
-def _learning_curves(metrics: Mapping[int, pd.DataFrame]) -> list[str]:
+def _learning_curves(metrics: Mapping[int, pd.DataFrame], scores: Mapping[str, Any]) -> list[str]:
     metrics = {fold: table for fold, table in metrics.items() if len(table)}
     if not metrics:
         return []
@@ -198,7 +198,13 @@ def _learning_curves(metrics: Mapping[int, pd.DataFrame]) -> list[str]:
         **{f"val_{name}": f"Validation {name}" for name in SCORE_NAMES},
         "lr": "Learning rate",
     }
-    return [figures.learning_curve(metrics, name, title) for name, title in wanted.items() if name in present]
+    best = {int(fold): part["best_epoch"] for fold, part in scores.get("training", {}).items()}
+    none: dict[int, int] = {}
+    return [
+        figures.learning_curve(metrics, name, title, best if name.startswith("val_") else none)
+        for name, title in wanted.items()
+        if name in present
+    ]
 
 
 def _figures(scores: Mapping[str, Any], table: pd.DataFrame, column: str, decision: Decision) -> list[str]:
