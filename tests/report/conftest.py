@@ -49,7 +49,8 @@ class DrawnRun:
         decision = tune(statistics, config).decision
         write_text(self.run.config, CONFIG_TEXT)
         write_decision(self.run.decision, decision)
-        write_json(self.run.scores, scores_json(statistics, self.folds, decision, config))
+        training = {str(fold): {"best_epoch": 2} for fold in range(folds)}
+        write_json(self.run.scores, {**scores_json(statistics, self.folds, decision, config), "training": training})
         score_table(statistics, self.folds, decision).to_csv(self.run.oof_scores, index=False)
         for fold in range(folds):
             with EpochLog(self.run.fold(fold)) as log:

@@ -15,6 +15,7 @@ from saltern.errors import ConfigError, RunError, unknown
 from saltern.inference.decide import Decision, decide
 from saltern.metrics.scores import PER_IMAGE
 from saltern.report import figures
+from saltern.report.coverage import extreme
 from saltern.report.html import Group, Shot, render
 from saltern.report.pictures import Load, picture
 from saltern.runs import write_text
@@ -22,7 +23,8 @@ from saltern.runs import write_text
 RESAMPLES = 10_000
 """Draws of the bootstrap."""
 SHOTS = 6
-"""Pictures of gains, and as many of losses."""
+"""Pictures of gains and of losses, each with foreground and without: an empty truth changes by 1 or not at all, and
+would fill the page."""
 
 
 @dataclass(frozen=True)
@@ -188,19 +190,18 @@ def _section(
 ) -> dict[str, Any]:
     first, other = members[baseline], members[entry.run]
     change = changes(first.table, matched(first.table, other.table), entry.score)
-    table = pd.DataFrame({"id": first.table["id"], "change": change, "before": first.table[entry.score]})
-    shares = np.array([coverage[name] for name in table["id"]])
-    gains = table[change > 0].sort_values(["change", "id"], ascending=[False, True]).head(SHOTS)
-    losses = table[change < 0].sort_values(["change", "id"]).head(SHOTS)
-    groups = [
-        Group("Largest gains", f"of {entry.wins:,}", [_shot(row, first, other) for row in gains.to_dict("records")]),
-        Group(
-            "Largest losses", f"of {entry.losses:,}", [_shot(row, first, other) for row in losses.to_dict("records")]
-        ),
-    ]
+    shares = np.array([coverage[name] for name in first.table["id"]])
+    before = first.table[entry.score]
+    table = pd.DataFrame({"id": first.table["id"], "change": change, "before": before, "coverage": shares})
+    groups = []
+    for kind, chosen in (("foreground in the truth", shares > 0), ("an empty truth", shares == 0)):
+        for word, part in (("gains", table[chosen & (change > 0)]), ("losses", table[chosen & (change < 0)])):
+            rows = extreme(part, "change", "before", ascending=word == "losses", count=SHOTS)
+            shots = [_shot(row, first, other) for row in rows.to_dict("records")]
+            groups.append(Group(f"Largest {word}", f"of {len(part):,} with {kind}", shots))
     drawn = [
-        figures.difference_histogram(change, f"{entry.run}: {entry.score}, change per image"),
-        figures.difference_by_coverage(shares, change, f"{entry.run}: mean change by coverage"),
+        figures.difference_histogram(change, entry.run),
+        figures.difference_by_coverage(shares, change, entry.run),
     ]
     return {
         "comparison": entry,
@@ -217,5 +218,5 @@ def _shot(row: dict[Any, Any], first: Member, other: Member) -> Shot:
         picture=picture(after.image, masks, after.target),
         score=f"{row['change']:+.2f}",
         caption=f"{row['before']:.2f} → {row['before'] + row['change']:.2f}",
-        note="",
+        note=f"truth {100 * row['coverage']:.1f} %",
     )

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
-from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -17,14 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from saltern.report.coverage import NAMES, coverage_bins
+
 SERIES = ("#4a7fdb", "#e07b39", "#1f9e89", "#b05cc6", "#d1495b", "#8a8d3a", "#6d7f95", "#3aa0c9")
 """Colours of data, readable on white and on near-black."""
 
 INK, MUTED, LINE = "#010203", "#010204", "#010205"
 """Stand-ins that become the page's CSS variables."""
-
-COVERAGE_EDGES = (0.0, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 1.0)
-"""Bins of the share of foreground; an empty truth is a bin of its own before the first."""
 
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -63,9 +61,10 @@ class _Canvas:
 
 
 @contextmanager
-def _drawing(title: str, width: float = 4.7, height: float = 3.1) -> Iterator[_Canvas]:
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        canvas = _Canvas(width, height)
+def _drawing(title: str, salt: str = "", height: float = 3.1) -> Iterator[_Canvas]:
+    """`salt` tells figures of one title apart on a page: the names inside an SVG are made from both."""
+    with mpl.rc_context({**_STYLE, "svg.hashsalt": f"{title} {salt}"}):
+        canvas = _Canvas(4.7, height)
         canvas.axes.set_title(title)
         yield canvas
         text = StringIO()
@@ -92,18 +91,20 @@ class Point:
     score: float
 
 
-def learning_curve(metrics: Mapping[int, pd.DataFrame], column: str, title: str) -> str:
-    """One score by epoch, a line a fold; the phases are told apart by vertical lines with their names."""
+def learning_curve(metrics: Mapping[int, pd.DataFrame], column: str, title: str, best: Mapping[int, int]) -> str:
+    """One score by epoch, a line a fold; a phase begins at a dashed line, a dot marks a fold's `best` epoch."""
     with _drawing(title) as canvas:
         axes = canvas.axes
         for index, (fold, table) in enumerate(metrics.items()):
             if column in table:
                 marker = "o" if table[column].count() == 1 else None
                 axes.plot(table["epoch"], table[column], color=_color(index), label=f"fold {fold}", marker=marker)
+                kept = table[table["epoch"] == best.get(fold)]
+                axes.plot(kept["epoch"], kept[column], "o", color=_color(index), markersize=6, markeredgecolor=INK)
         _mark_phases(axes, max(metrics.values(), key=len))
         axes.set_title(title, pad=22)
         axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         if len(metrics) > 1:
             canvas.figure.legend(loc="outside lower center", ncols=5)
     return canvas.svg
@@ -145,15 +146,9 @@ def threshold_curve(curve: Mapping[str, Sequence[float]], names: Sequence[str], 
     return canvas.svg
 
 
-def coverage_bins(coverage: NDArray[np.float64]) -> tuple[NDArray[np.int64], list[str]]:
-    """The bin of each image by its share of foreground, and the bins' names; bin 0 are the empty truths."""
-    bins = np.where(coverage == 0, 0, np.digitize(coverage, COVERAGE_EDGES[1:-1], right=True) + 1)
-    return bins, ["empty", *(f"{100 * low:g}-{100 * high:g}" for low, high in pairwise(COVERAGE_EDGES))]
-
-
 def score_by_coverage(coverage: NDArray[np.float64], scores: NDArray[np.float64], name: str) -> str:
     """Every image as a dot, spread over its coverage bin, with each bin's mean as a bar's end and its count beneath."""
-    bins, labels = coverage_bins(coverage)
+    bins = coverage_bins(coverage)
     with _drawing(f"{name} by coverage") as canvas:
         axes = canvas.axes
         present = np.unique(bins)
@@ -164,12 +159,16 @@ def score_by_coverage(coverage: NDArray[np.float64], scores: NDArray[np.float64]
         axes.scatter(bins + spread, scores, s=size, color=_color(0), alpha=0.45, linewidths=0, rasterized=True)
         for number, mean in zip(present, means, strict=True):
             axes.plot([number - 0.39, number + 0.39], [mean, mean], color=_color(1), linewidth=2.4)
-        counts = [f"{label}\n{np.count_nonzero(bins == number)}" for number, label in enumerate(labels)]
-        axes.set_xticks(range(len(labels)), counts, fontsize=8.5)
-        axes.set_xlabel("foreground in the truth, %, and number of images")
+        _label_bins(axes, bins)
         axes.set_ylim(-0.04, 1.04)
         axes.grid(axis="x", visible=False)
     return canvas.svg
+
+
+def _label_bins(axes: Axes, bins: NDArray[np.int64]) -> None:
+    counts = [f"{name}\n{np.count_nonzero(bins == number)}" for number, name in enumerate(NAMES)]
+    axes.set_xticks(range(len(NAMES)), counts, fontsize=8.5)
+    axes.set_xlabel("foreground in the truth, %, and number of images")
 
 
 def score_histogram(scores: NDArray[np.float64], empty_truth: NDArray[np.bool_], name: str) -> str:
@@ -192,25 +191,25 @@ def score_histogram(scores: NDArray[np.float64], empty_truth: NDArray[np.bool_],
     return canvas.svg
 
 
-def difference_histogram(differences: NDArray[np.float64], title: str) -> str:
-    """How many images gained or lost how much; images without a change are counted in the text, not drawn."""
+def difference_histogram(differences: NDArray[np.float64], run: str) -> str:
+    """How many images gained or lost how much; images without a change are not drawn."""
     changed = differences[differences != 0]
-    with _drawing(title) as canvas:
+    with _drawing("Change per image", salt=run) as canvas:
         axes = canvas.axes
-        edges = np.linspace(-1, 1, 41)
+        edges = np.linspace(-1.025, 1.025, 42)
         for index, part in ((2, changed[changed > 0]), (4, changed[changed < 0])):
             axes.hist(part, bins=edges.tolist(), rwidth=0.9, color=_color(index))
         axes.axvline(0, color=MUTED, linewidth=1)
-        axes.set_xlabel("difference per image")
+        axes.set_xlabel("change of the score")
         axes.set_ylabel("images")
         axes.grid(axis="x", visible=False)
     return canvas.svg
 
 
-def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[np.float64], title: str) -> str:
+def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[np.float64], run: str) -> str:
     """The mean difference in each coverage bin with twice its standard error, and the number of images."""
-    bins, labels = coverage_bins(coverage)
-    with _drawing(title) as canvas:
+    bins = coverage_bins(coverage)
+    with _drawing("Mean change by coverage", salt=run) as canvas:
         axes = canvas.axes
         for number in np.unique(bins):
             part = differences[bins == number]
@@ -218,9 +217,7 @@ def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[n
             color = _color(2 if part.mean() >= 0 else 4)
             axes.errorbar([number], [part.mean()], yerr=error, fmt="o", color=color, capsize=3, markersize=6)
         axes.axhline(0, color=MUTED, linewidth=1)
-        counts = [f"{label}\n{np.count_nonzero(bins == number)}" for number, label in enumerate(labels)]
-        axes.set_xticks(range(len(labels)), counts, fontsize=8.5)
-        axes.set_xlabel("foreground in the truth, %, and number of images")
+        _label_bins(axes, bins)
         axes.grid(axis="x", visible=False)
     return canvas.svg
 

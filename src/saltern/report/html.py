@@ -14,6 +14,7 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
+from saltern.report.coverage import extreme
 from saltern.report.facts import ensemble_facts, facts_of
 from saltern.report.pictures import Load, Picture, picture
 from saltern.runs import RunDir, read_json, write_text
@@ -89,7 +90,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "decision_text": decision_text(decision, scores["tuned_for"]),
         "nested_text": _nested_text(scores),
         "mistakes_text": _mistakes_text(table),
-        "curves": [Markup(svg) for svg in _learning_curves(metrics)],
+        "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
         "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
         "groups": groups,
         "has_void": any(
@@ -147,7 +148,7 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     table = [
         {
             "label": label,
-            "images": part["images"],
+            "images": f"{part['images']:,}",
             "total": total,
             "cells": [
                 {"neutral": _number(part["at_0.5"][name]), "decided": _number(part["at_decision"][name])}
@@ -158,7 +159,7 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
     if scores["nested"] is not None:
         cells = [{"neutral": "", "decided": _number(scores["nested"]["scores"][name])} for name in SCORE_NAMES]
-        table.append({"label": "nested", "images": scores["pooled"]["images"], "total": False, "cells": cells})
+        table.append({"label": "nested", "images": f"{scores['pooled']['images']:,}", "total": False, "cells": cells})
     return table
 
 
@@ -187,7 +188,7 @@ def _mistakes_text(table: pd.DataFrame) -> str:
     )
 
 
-def _learning_curves(metrics: Mapping[int, pd.DataFrame]) -> list[str]:
+def _learning_curves(metrics: Mapping[int, pd.DataFrame], scores: Mapping[str, Any]) -> list[str]:
     metrics = {fold: table for fold, table in metrics.items() if len(table)}
     if not metrics:
         return []
@@ -197,7 +198,13 @@ def _learning_curves(metrics: Mapping[int, pd.DataFrame]) -> list[str]:
         **{f"val_{name}": f"Validation {name}" for name in SCORE_NAMES},
         "lr": "Learning rate",
     }
-    return [figures.learning_curve(metrics, name, title) for name, title in wanted.items() if name in present]
+    best = {int(fold): part["best_epoch"] for fold, part in scores.get("training", {}).items()}
+    none: dict[int, int] = {}
+    return [
+        figures.learning_curve(metrics, name, title, best if name.startswith("val_") else none)
+        for name, title in wanted.items()
+        if name in present
+    ]
 
 
 def _figures(scores: Mapping[str, Any], table: pd.DataFrame, column: str, decision: Decision) -> list[str]:
@@ -213,22 +220,13 @@ def _figures(scores: Mapping[str, Any], table: pd.DataFrame, column: str, decisi
 
 
 def _groups(table: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Group]:
-    worst = _extreme(table, column, ascending=True)
-    best = _extreme(table[table["coverage"] > 0], column, ascending=False)
+    worst = extreme(table, column, "iou", ascending=True, count=SHOTS)
+    best = extreme(table[table["coverage"] > 0], column, "iou", ascending=False, count=SHOTS)
     groups = [
         Group("Worst", f"lowest {column}", _shots(worst, column, decision, load)),
         Group("Best", f"highest {column} among images with foreground", _shots(best, column, decision, load)),
     ]
     return [group for group in groups if group.shots]
-
-
-def _extreme(table: pd.DataFrame, column: str, *, ascending: bool) -> pd.DataFrame:
-    """The `SHOTS` images at one end. Among equal scores the kinds of coverage take turns, each by its IoU, then id."""
-    ordered = table.sort_values(["iou", "id"], ascending=[ascending, True])
-    kind = figures.coverage_bins(ordered["coverage"].to_numpy(dtype=np.float64))[0]
-    turn = ordered.assign(kind=kind).groupby([column, "kind"]).cumcount()
-    ordered = ordered.assign(turn=turn, kind=kind)
-    return ordered.sort_values([column, "turn", "kind"], ascending=[ascending, True, True]).head(SHOTS)
 
 
 def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Shot]:
