@@ -136,9 +136,14 @@ def threshold_curve(curve: Mapping[str, Sequence[float]], names: Sequence[str], 
             axes.plot(curve["threshold"], curve[name], color=_color(index), label=name, linewidth=width)
         axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (1, 3)))
         axes.plot([chosen.threshold], [chosen.score], "o", color=_color(0), markersize=9, markeredgecolor=INK)
-        text = f"{chosen.threshold:g} → {chosen.score:.4f}"
+        place = np.interp(chosen.threshold, [min(curve["threshold"]), max(curve["threshold"])], [0, 1])
         axes.annotate(
-            text, (chosen.threshold, chosen.score), (0, 10), textcoords="offset points", ha="center", fontsize=10
+            f"{chosen.threshold:g} → {chosen.score:.4f}",
+            (chosen.threshold, chosen.score),
+            (0, 10),
+            textcoords="offset points",
+            ha="left" if place < 0.2 else "right" if place > 0.8 else "center",
+            fontsize=10,
         )
         axes.margins(y=0.18)
         axes.set_xlabel("threshold")
