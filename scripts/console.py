@@ -13,7 +13,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -37,12 +36,7 @@ USER_ERROR = 2
 def enter(main: Callable[[], None]) -> None:
     """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False, show_level=False)],
-    )
-    logging.getLogger("saltern").addFilter(_mark_warnings)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[ConsoleHandler()])
     for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register()
@@ -56,10 +50,14 @@ def enter(main: Callable[[], None]) -> None:
         _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
 
 
-def _mark_warnings(record: logging.LogRecord) -> bool:
-    if record.levelno >= logging.WARNING:
-        record.msg = f"warning: {record.msg}"
-    return True
+class ConsoleHandler(logging.Handler):
+    """Log lines above the progress line; warnings are marked and yellow."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        warns = record.levelno >= logging.WARNING
+        text = f"warning: {self.format(record)}" if warns else self.format(record)
+        console.print(Text(text, style="yellow" if warns else ""), soft_wrap=True)
 
 
 def _fail(error: SalternError) -> None:

@@ -1,15 +1,16 @@
 """The stages in order, one function each, named as the make targets and the artifacts are."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import CompareConfig, EnsembleConfig, RunConfig, ScoreConfig, thaw
-from saltern.data.cache import ImageSource, open_source
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
+from saltern.data.cache import open_source
 from saltern.data.division import divide
 from saltern.data.folds import fold_numbers, save_folds, select_fold
 from saltern.engine.trainer import Trainer
@@ -18,8 +19,7 @@ from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
 from saltern.inference.ensemble import mean_of_stores
 from saltern.inference.estimate import score_table, scores_json
-from saltern.inference.predict import Predictor, predict_rows
-from saltern.inference.store import ProbStore, ProbWriter, clear_shards
+from saltern.inference.store import ProbStore, ProbWriter
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.metrics.scores import summarise
@@ -100,9 +100,8 @@ def train_fold(job: Job, number: int) -> None:
         schedule = Schedule(config.schedule)
         trainer = Trainer(job.runtime, schedule, config.trainer, config.optim, fold, epoch_log, job.progress)
         state = trainer.fit(network, data, seed)
-    predictor, stride = job.fold_predictor([fold])
     rows = [job.row_of[name] for name in split.val]
-    _store(job, predictor, stride, job.labelled, rows, job.run.oof, f"fold_{number}_")
+    job.store_probs([fold], job.labelled, rows, job.run.oof / f"fold_{number}_")
     if job.runtime.is_main:
         weights = network.weights_report
         write_json(
@@ -122,7 +121,7 @@ def train_fold(job: Job, number: int) -> None:
 def tune_decision(job: Job) -> None:
     """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested."""
     run, config = job.run, job.config.inference
-    folds = trained_folds(job)
+    folds = job.trained_folds()
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     store = ProbStore(run.oof)
 
@@ -148,51 +147,17 @@ def tune_decision(job: Job) -> None:
     write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
 
 
-def trained_folds(job: Job) -> list[int]:
-    """The folds whose probabilities count; warns where the run has more, refuses where one is half trained."""
-    if job.run.ensemble.exists():
-        return list(read_json(job.run.ensemble)["folds"])
-    finished, known = job.run.finished_folds(), fold_numbers(job.folds)
-    begun = [number for number in known if number not in finished and job.run.fold(number).path.exists()]
-    if begun:
-        raise RunError(f"{job.run.path}: the training of folds {begun} is not finished; run `make train` again first.")
-    if not finished:
-        raise RunError(f"{job.run.path}: no fold is trained yet; run `make train` first.")
-    if finished != known:
-        log.warning(
-            "only folds %s of %s are trained: scores and decision come from their images alone", finished, known
-        )
-    return finished
-
-
 def predict_test(job: Job) -> None:
     """Store the mean test probabilities over trained folds, snapshots and views."""
-    folds = trained_folds(job)
+    folds = job.trained_folds()
     table = job.dataset.test
     if not len(table):
         raise RunError(f"{job.dataset.root}: there are no test images to predict.")
-    predictor, stride = job.fold_predictor([job.run.fold(number) for number in folds])
+    members = [job.run.fold(number) for number in folds]
     source = open_source(job.dataset, table, job.config.dataset)
     (job.run.test / "done.json").unlink(missing_ok=True)
-    _store(job, predictor, stride, source, range(len(table)), job.run.test, "test_")
+    job.store_probs(members, source, range(len(table)), job.run.test / "test_")
     write_json(job.run.test / "done.json", {"folds": folds, "images": len(table)})
-
-
-def _store(
-    job: Job, predictor: Predictor, stride: int, source: ImageSource, rows: Iterable[int], folder: Path, prefix: str
-) -> None:
-    """Write the probabilities of `rows` to shards of `folder`, each rank its own."""
-    if job.runtime.is_main:
-        clear_shards(folder, prefix)
-    job.runtime.barrier()
-    rows = list(rows)
-    with (
-        ProbWriter(folder, f"{prefix}{job.runtime.rank}", job.config.inference.shard_mb) as writer,
-        job.progress.track(f"predict {prefix.rstrip('_')}", len(rows)),
-    ):
-        for row, probs in predict_rows(predictor, job.eval_batches(source, rows, stride), job.progress):
-            writer.add(source.samples[row].id, probs.numpy())
-    job.runtime.barrier()
 
 
 def write_submission(job: Job) -> SubmissionProof:
@@ -207,17 +172,13 @@ def write_submission(job: Job) -> SubmissionProof:
 def write_report(job: Job) -> None:
     """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
     coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
-    html.write_report(job.run, _load(job, ProbStore(job.run.oof)), coverage)
+    html.write_report(job.run, _pixels(job), coverage)
 
 
-def _load(job: Job, store: ProbStore) -> Load:
-    """Pixels of an id for a page."""
-
-    def load(name: str) -> Sample:
-        row = next(job.dataset.train.iloc[[job.row_of[name]]].itertuples(index=False))
-        return Sample(job.dataset.read_image(row), job.dataset.read_mask(row), store[name])  # type: ignore[arg-type]
-
-    return load
+def _pixels(job: Job) -> Load:
+    """Image, truth and out-of-fold probabilities by id, for a page."""
+    store = ProbStore(job.run.oof)
+    return lambda name: Sample(*job.pixels_of(name), store[name])
 
 
 def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
@@ -237,9 +198,9 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     weights = config.weights or [1.0] * len(config.runs)
     if len(weights) != len(config.runs) or min(weights) <= 0:
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    members = [Job(_reconfigured(config, name)) for name in config.runs]
-    job = Job(_reconfigured(config, config.runs[0]), progress or Progress())
-    job.config.name, job.config.overwrite = config.name, config.overwrite
+    members = [Job.reopen(config.outputs, name) for name in config.runs]
+    job = Job.reopen(config.outputs, config.runs[0])
+    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress())
     _begin_ensemble(job, members, weights)
     for kind in ("oof", "test"):
         folders = [member.run.file(kind) for member in members]
@@ -255,15 +216,8 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     return job
 
 
-def _reconfigured(config: EnsembleConfig | CompareConfig, name: str) -> RunConfig:
-    """The frozen config of the run `name` in the outputs folder that `config` names."""
-    member = thaw(RunDir.of(config.outputs, name).config)
-    member.outputs, member.name = config.outputs, name
-    return member
-
-
 def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
-    folds = [trained_folds(member) for member in members]
+    folds = [member.trained_folds() for member in members]
     if any(other != folds[0] for other in folds):
         raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
     if any(not member.folds.equals(members[0].folds) for member in members):
@@ -282,9 +236,9 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
     """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
     members: dict[str, Member] = {}
     for name in config.runs:
-        job = Job(_reconfigured(config, name))
+        job = Job.reopen(config.outputs, name)
         table = read_oof_scores(job.run.oof_scores)
-        members[name] = Member(table, read_decision(job.run.decision), _load(job, ProbStore(job.run.oof)))
+        members[name] = Member(table, read_decision(job.run.decision), _pixels(job))
         coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
     return page, write_compare(page, members, config.score, coverage)

@@ -47,7 +47,10 @@ def register() -> None:
     store = ConfigStore.instance()
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
-            store.store(group=group or None, name=name, node=cls)
+            node = OmegaConf.structured(cls)
+            if group == "model":  # what a library takes beyond our keys may be given without a plus sign
+                OmegaConf.set_struct(node.options, False)
+            store.store(group=group or None, name=name, node=node)
 
 
 def resolve(raw: DictConfig) -> Any:
