@@ -1,1 +1,250 @@
-"""One function per stage."""
+"""The stages in order, one function each, named as the make targets and the artifacts are."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saltern import runtime
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
+from saltern.data.cache import open_source
+from saltern.data.division import divide
+from saltern.data.folds import fold_numbers, save_folds, select_fold
+from saltern.engine.trainer import Trainer
+from saltern.errors import ConfigError, RunError
+from saltern.inference import tune as tuning
+from saltern.inference.decide import decide, read_decision, write_decision
+from saltern.inference.ensemble import mean_of_stores
+from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.store import ProbStore, ProbWriter
+from saltern.job import Job
+from saltern.losses import Schedule
+from saltern.metrics.scores import summarise
+from saltern.models import build_model
+from saltern.progress import Progress
+from saltern.report import html
+from saltern.report.artifacts import read_oof_scores
+from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.pictures import Load, Sample
+from saltern.report.tracking import EpochLog
+from saltern.runs import RunDir, atomic, read_json, write_json
+from saltern.submission import table as submission
+from saltern.submission.table import SubmissionProof
+
+log = logging.getLogger(__name__)
+
+
+def train(job: Job, *, finish: bool = True) -> None:
+    """Every stage: folds, training, and with `finish` tune, predict, submit, report.
+
+    Folds that are trained already are kept; the later stages are run again where they do not cover all of these.
+    """
+    if job.runtime.is_main:
+        job.begin()
+        make_folds(job)
+    job.runtime.barrier()
+    asked = job.config.trainer.folds
+    for number in fold_numbers(job.folds) if asked is None else asked:
+        train_fold(job, number)
+    if not job.runtime.is_main or not finish:
+        return
+    if is_finished(job.run):
+        log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
+        return
+    tune_decision(job)
+    if len(job.dataset.test):
+        predict_test(job)
+        write_submission(job)
+    else:
+        log.warning("%s has no test images: no test probabilities, no submission", job.dataset.root)
+    write_report(job)
+
+
+def is_finished(run: RunDir) -> bool:
+    """Whether every artifact is there and covers all trained folds."""
+    folds = run.finished_folds()
+    needed = [run.decision, run.scores, run.report]
+    if not folds or not all(path.exists() for path in needed) or read_json(run.scores)["folds"] != folds:
+        return False
+    predicted = run.test / "done.json"
+    return not predicted.exists() or (read_json(predicted)["folds"] == folds and run.submission.exists())
+
+
+def make_folds(job: Job) -> pd.DataFrame:
+    """The run's split (id, fold): the one in its folder, or a new one, saved there."""
+    job.begin()
+    if not job.run.folds.exists():
+        division = divide(job.dataset, job.config.folds, job.progress)
+        for warning in division.report.warnings():
+            log.warning("folds: %s", warning)
+        write_json(job.run.folds_report, division.report.as_dict())
+        save_folds(job.run.folds, division.folds)
+    return job.folds
+
+
+def train_fold(job: Job, number: int) -> None:
+    """Train fold `number` from fresh weights and store the probabilities of its validation images."""
+    fold, config = job.run.fold(number), job.config
+    split = select_fold(job.folds, number)
+    if fold.done.exists():
+        log.info("%s is trained already", fold.path)
+        return
+    seed = config.seed * 10_007 + number
+    runtime.seed_all(seed)
+    network = build_model(config.model, pretrained=not fold.last.exists())
+    data = job.fold_data(split, network.stride, seed)
+    with EpochLog(fold) as epoch_log:
+        schedule = Schedule(config.schedule)
+        trainer = Trainer(job.runtime, schedule, config.trainer, config.optim, fold, epoch_log, job.progress)
+        state = trainer.fit(network, data, seed)
+    rows = [job.row_of[name] for name in split.val]
+    job.store_probs([fold], job.labelled, rows, job.run.oof / f"fold_{number}_")
+    if job.runtime.is_main:
+        weights = network.weights_report
+        write_json(
+            fold.done,
+            {
+                "monitor": config.trainer.monitor,
+                "best": state.best_score,
+                "best_epoch": state.best_epoch,
+                "phase_best": state.phase_best,
+                "precision": job.runtime.precision,
+                "encoder_weights": None if weights is None else vars(weights),
+            },
+        )
+    job.runtime.barrier()
+
+
+def tune_decision(job: Job) -> None:
+    """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested."""
+    run, config = job.run, job.config.inference
+    folds = job.trained_folds()
+    fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
+    store = ProbStore(run.oof)
+
+    def samples() -> Iterator[tuning.Sample]:
+        with job.progress.track("tune", len(fold_of)):
+            for name in store:
+                if name in fold_of:
+                    yield name, store[name], job.truth_of(name)
+                    job.progress.advance(1)
+
+    statistics = tuning.collect(samples(), config.thresholds)
+    missing = sorted(set(fold_of) - set(statistics.ids))
+    if missing:
+        raise RunError(
+            f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
+            "delete the fold_*/done.json and run `make train` again."
+        )
+    decision = tuning.tune(statistics, config).decision
+    write_decision(run.decision, decision)
+    with atomic(run.oof_scores) as temporary:
+        score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
+    training = {str(fold): read_json(run.fold(fold).done) for fold in folds if run.fold(fold).done.exists()}
+    write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
+
+
+def predict_test(job: Job) -> None:
+    """Store the mean test probabilities over trained folds, snapshots and views."""
+    folds = job.trained_folds()
+    table = job.dataset.test
+    if not len(table):
+        raise RunError(f"{job.dataset.root}: there are no test images to predict.")
+    members = [job.run.fold(number) for number in folds]
+    source = open_source(job.dataset, table, job.config.dataset)
+    (job.run.test / "done.json").unlink(missing_ok=True)
+    job.store_probs(members, source, range(len(table)), job.run.test / "test_")
+    write_json(job.run.test / "done.json", {"folds": folds, "images": len(table)})
+
+
+def write_submission(job: Job) -> SubmissionProof:
+    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it."""
+    decision = read_decision(job.run.decision)
+    store = ProbStore(job.run.test)
+    ids = job.dataset.submission_ids or list(job.dataset.test["id"])
+    masks = ((name, decide(store[name], decision)) for name in store)
+    return submission.write_submission(job.run.submission, masks, ids, job.config.submission)
+
+
+def write_report(job: Job) -> None:
+    """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
+    coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    html.write_report(job.run, _pixels(job), coverage)
+
+
+def _pixels(job: Job) -> Load:
+    """Image, truth and out-of-fold probabilities by id, for a page."""
+    store = ProbStore(job.run.oof)
+    return lambda name: Sample(*job.pixels_of(name), store[name])
+
+
+def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
+    """Average the probabilities of several runs into a run of its own; tune, submit and report that.
+
+    Out-of-fold means stay out-of-fold: every run's probability of an image comes from networks that have not
+    trained on it. The new run takes its config and folds from the first.
+
+    Raises:
+        ConfigError: fewer than two runs, or weights that do not fit them.
+        RunError: runs that are not finished, over different images, or a new run that exists already.
+    """
+    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
+        raise ConfigError(f"runs={config.runs}: expected two or more different runs.")
+    if config.name in config.runs:
+        raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
+    weights = config.weights or [1.0] * len(config.runs)
+    if len(weights) != len(config.runs) or min(weights) <= 0:
+        raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
+    members = [Job.reopen(config.outputs, name) for name in config.runs]
+    job = Job.reopen(config.outputs, config.runs[0])
+    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress())
+    _begin_ensemble(job, members, weights)
+    for kind in ("oof", "test"):
+        folders = [member.run.file(kind) for member in members]
+        if kind == "test" and not len(job.dataset.test):
+            continue
+        with ProbWriter(job.run.file(kind), f"{kind}_0", job.config.inference.shard_mb) as writer:
+            for name, probs in mean_of_stores([ProbStore(folder) for folder in folders], weights):
+                writer.add(name, probs)
+    tune_decision(job)
+    if len(job.dataset.test):
+        write_submission(job)
+    write_report(job)
+    return job
+
+
+def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
+    folds = [member.trained_folds() for member in members]
+    if any(other != folds[0] for other in folds):
+        raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
+    if any(not member.folds.equals(members[0].folds) for member in members):
+        log.warning(
+            "the runs divide the images differently; fold scores are given by the folds of %s", members[0].run.name
+        )
+    if job.run.config.exists() and not job.config.overwrite:
+        raise RunError(f"{job.run.path}: exists already; give another name=… or overwrite=true.")
+    job.begin()
+    save_folds(job.run.folds, members[0].folds)
+    names = [member.run.name for member in members]
+    write_json(job.run.ensemble, {"runs": names, "weights": weights, "folds": folds[0]})
+
+
+def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
+    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
+    members: dict[str, Member] = {}
+    for name in config.runs:
+        job = Job.reopen(config.outputs, name)
+        table = read_oof_scores(job.run.oof_scores)
+        members[name] = Member(table, read_decision(job.run.decision), _pixels(job))
+        coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    page = RunDir.of(Path(config.outputs) / "compare", config.name).report
+    return page, write_compare(page, members, config.score, coverage)
+
+
+def score_submission(config: ScoreConfig) -> dict[str, Any]:
+    """The scores of a submission CSV against a truth CSV, with the number of images scored and of ids left over."""
+    found = submission.count_submission(Path(config.submission), Path(config.truth), config.format)
+    return {"images": len(found.ids), "left_out": found.extra, **summarise(found.counts)}

@@ -65,6 +65,14 @@ class FoldDir:
         """Weights with the best validation score."""
         return self.path / "best.safetensors"
 
+    def snapshot(self, phase: str, cycle: int) -> Path:
+        """Weights at the end of a cosine cycle."""
+        return self.path / f"snapshot_{phase}_{cycle}.safetensors"
+
+    def weights(self) -> list[Path]:
+        """The weights that predict: the snapshots where the schedule kept some, else the best ones."""
+        return sorted(self.path.glob("snapshot_*.safetensors")) or [self.best]
+
     @property
     def last(self) -> Path:
         """The resumable state after the last finished epoch."""
@@ -138,6 +146,11 @@ class RunDir:
         return self.path / "folds.csv"
 
     @property
+    def folds_report(self) -> Path:
+        """What the split was verified for: coverage per fold, leaks."""
+        return self.path / "folds.json"
+
+    @property
     def oof(self) -> Path:
         """Out-of-fold probabilities."""
         return self.path / "oof"
@@ -146,6 +159,11 @@ class RunDir:
     def test(self) -> Path:
         """Test probabilities."""
         return self.path / "test"
+
+    @property
+    def ensemble(self) -> Path:
+        """The members of a run that is the mean of others."""
+        return self.path / "ensemble.json"
 
     @property
     def decision(self) -> Path:

@@ -1,38 +1,37 @@
 """The whole run as typed dataclasses; Hydra's objects stay inside this package and `scripts/`."""
 
+from saltern.config.datasets import (
+    DatasetConfig,
+    FolderConfig,
+    SampleConfig,
+    SubmissionConfig,
+    TgsConfig,
+    VocConfig,
+)
 from saltern.config.explain import explain
+from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.resolve import (
     CONFIG_DIR,
     compose_config,
-    differences,
-    freeze,
-    later_wins,
     register,
     resolve,
-    thaw,
 )
 from saltern.config.schema import (
     AugmentConfig,
     CompareConfig,
-    DatasetConfig,
     EnsembleConfig,
-    FolderConfig,
     FoldsConfig,
     InferenceConfig,
     ModelConfig,
     OptimConfig,
     PhaseConfig,
     RunConfig,
-    SampleConfig,
     ScheduleConfig,
     ScoreConfig,
     SmpConfig,
-    SubmissionConfig,
-    TgsConfig,
     TrainerConfig,
     TransformConfig,
-    VocConfig,
 )
 from saltern.errors import ConfigError
 
@@ -62,11 +61,14 @@ __all__ = [
     "TransformConfig",
     "VocConfig",
     "compose_config",
+    "contradictions",
     "differences",
     "explain",
     "freeze",
     "later_wins",
+    "refuse_contradictions",
     "register",
+    "reopen",
     "resolve",
     "thaw",
 ]

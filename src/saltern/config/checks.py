@@ -1,10 +1,11 @@
 """Checks that a type cannot express; each answers with the key, the value, what was expected."""
 
+import re
 from collections.abc import Sequence
 
 from saltern.config import choices
+from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.schema import (
-    DatasetConfig,
     FoldsConfig,
     InferenceConfig,
     ModelConfig,
@@ -12,7 +13,6 @@ from saltern.config.schema import (
     PhaseConfig,
     RunConfig,
     SmpConfig,
-    SubmissionConfig,
     TrainerConfig,
 )
 from saltern.errors import ConfigError, unknown
@@ -56,14 +56,65 @@ def _check_dataset(dataset: DatasetConfig) -> None:
     _one_of(dataset.pad, "dataset.pad", choices.PADDINGS)
     _size(dataset.resize, "dataset.resize")
     _size(dataset.train_crop, "dataset.train_crop")
+    _one_of(dataset.cache, "dataset.cache", choices.CACHES)
     for key in ("long_side", "window"):
         value = getattr(dataset, key)
         _require(value is None or value > 0, f"dataset.{key}", value, "null or a positive number")
+    alone = dataset.resize is None or dataset.long_side is None
+    _require(alone, "dataset.long_side", dataset.long_side, "null where dataset.resize is set, since that decides")
+    _require(0 <= dataset.overlap < 1, "dataset.overlap", dataset.overlap, "0 to below 1")
+    _require(dataset.cache_mb >= 0, "dataset.cache_mb", dataset.cache_mb, "0 or more")
+    if isinstance(dataset, VocConfig):
+        dataset.class_ids()
+        _require(bool(dataset.masks), "dataset.masks", dataset.masks, "at least one folder name")
+    if isinstance(dataset, SampleConfig):
+        for key in ("train", "test", "side"):
+            _require(getattr(dataset, key) >= 2, f"dataset.{key}", getattr(dataset, key), "at least 2")
+    if isinstance(dataset, FolderConfig):
+        _check_folder(dataset)
+
+
+def _check_folder(dataset: FolderConfig) -> None:
+    _one_of(dataset.id, "dataset.id", ("stem", "name"))
+    check_submission(dataset.rle_form, "dataset.rle_form")
+    one = (dataset.masks is None) != (dataset.rle_csv is None)
+    _require(one, "dataset.masks", dataset.masks, "a pattern, or null where dataset.rle_csv names a CSV")
+    if dataset.masks is not None:
+        _require("{stem}" in dataset.masks, "dataset.masks", dataset.masks, "a pattern with {stem} in it")
+    values = (dataset.mask_foreground, dataset.mask_threshold)
+    _require(None in values, "dataset.mask_threshold", values[1], "null where dataset.mask_foreground is set")
+    for key in ("images", "masks", "test_images", "rle_csv", "submission_csv"):
+        path = getattr(dataset, key)
+        below = path is None or not (path.startswith("/") or ".." in path.split("/") or not path)
+        _require(below, f"dataset.{key}", path, "a path below dataset.root, with / between folders")
+    try:
+        re.compile(dataset.group or "")
+    except re.error as error:
+        raise ConfigError(f"dataset.group={dataset.group!r}: no regular expression ({error}).") from None
 
 
 def _check_folds(folds: FoldsConfig) -> None:
     _one_of(folds.kind, "folds.kind", choices.FOLD_KINDS)
     _require(folds.n >= 2, "folds.n", folds.n, "at least 2 folds")
+    _require(folds.seed >= 0, "folds.seed", folds.seed, "0 or more")
+    named = [key for key in ("group", "regex") if getattr(folds, key) is not None]
+    if folds.kind in ("group", "stratified_group"):
+        what = f"exactly one of folds.group and folds.regex, since folds.kind is {folds.kind}"
+        _require(len(named) == 1, "folds", named or None, what)
+    else:
+        value = {key: getattr(folds, key) for key in named}
+        _require(not named, "folds", value, f"no group and no regex, since folds.kind is {folds.kind}")
+    if folds.regex is not None:
+        _check_regex(folds.regex, "folds.regex")
+    good = (folds.file is not None) == (folds.kind == "file")
+    _require(good, "folds.file", folds.file, "the path of a CSV where folds.kind is file, and null elsewhere")
+
+
+def _check_regex(pattern: str, key: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"{key}={pattern!r}: not a regular expression ({error}).") from None
 
 
 def _check_model(model: ModelConfig) -> None:
@@ -84,6 +135,11 @@ def _check_phase(phase: PhaseConfig, key: str) -> None:
     _one_of(phase.start_from, f"{key}.start_from", choices.START_FROM)
     good = 0 <= phase.warmup_epochs < phase.epochs
     _require(good, f"{key}.warmup_epochs", phase.warmup_epochs, f"0 to below {phase.epochs}")
+    restarts = phase.lr_policy == "cosine_restarts"
+    good = phase.cycles >= 1 and phase.epochs % phase.cycles == 0 and (restarts or phase.cycles == 1)
+    _require(good, f"{key}.cycles", phase.cycles, f"1, or with cosine_restarts a divisor of {phase.epochs} epochs")
+    good = not phase.snapshots or (restarts and phase.warmup_epochs == 0)
+    _require(good, f"{key}.snapshots", phase.snapshots, "false unless lr_policy is cosine_restarts without warm-up")
     phase.terms(f"{key}.loss")
 
 

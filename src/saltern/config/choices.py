@@ -1,6 +1,11 @@
 """The names a setting may take, as literal tables that need no torch; tests hold them against the libraries."""
 
 LAYOUTS = ("sample", "tgs", "voc", "folder")
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""Pascal VOC's classes by id: the first is 1, the last 20; 0 is background."""
 FOLD_KINDS = (
     "random",
     "stratified",
@@ -17,6 +22,7 @@ MONITORS = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 VIEWS = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "antitranspose")
 START_FROM = ("last", "best")
 PADDINGS = ("reflect", "edge", "constant")
+CACHES = ("auto", "memory", "file", "none")
 
 ARCHITECTURES = (
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",

@@ -1,4 +1,4 @@
-"""The whole run as typed dataclasses, on one page. No torch here: a typo is answered in under a second.
+"""The whole run as typed dataclasses; those of the data sets are in `datasets`. No torch: a typo is answered at once.
 
 A string under a field says what it means. Checks of one value, or of several together, live in `check_*`
 of `saltern.config.checks`.
@@ -9,65 +9,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from saltern.config.datasets import DatasetConfig, SubmissionConfig
 from saltern.config.losses import LossTerm, parse_loss
-
-
-# ---------------------------------------------------------------------------------------- dataset
-@dataclass(kw_only=True)
-class DatasetConfig:
-    """What every layout shares: where the data lies, and how an image is brought to network size."""
-
-    layout: str = MISSING
-    """One of LAYOUTS; fixed by the file under `configs/dataset`."""
-    root: str = MISSING
-    """Folder of the data set; relative to the folder `make` is called in."""
-    resize: list[int] | None = None
-    """[height, width] of the network input; probabilities are resized back. null: no resizing, only padding."""
-    long_side: int | None = None
-    """Images whose longer side exceeds this many pixels are shrunk to it; null: never."""
-    pad: str = "reflect"
-    """How images are padded to a multiple of the network's stride: reflect, edge or constant (0)."""
-    train_crop: list[int] | None = None
-    """[height, width] of random crops for training, needed where image sizes differ; null: whole images."""
-    window: int | None = None
-    """Images with a side above this many pixels are predicted in overlapping windows; null: always whole."""
-
-
-@dataclass(kw_only=True)
-class SampleConfig(DatasetConfig):
-    """The drawn sample data set: synthetic seismic sections in TGS layout."""
-
-    layout: str = "sample"
-    train: int = 400
-    """Number of labelled images."""
-    test: int = 100
-    """Number of test images; their truth is drawn beside them."""
-    side: int = 64
-    """Height and width of every image, pixels."""
-    seed: int = 0
-
-
-@dataclass(kw_only=True)
-class TgsConfig(DatasetConfig):
-    """The TGS salt layout: train.csv, depths.csv, sample_submission.csv, train/, test/."""
-
-    layout: str = "tgs"
-
-
-@dataclass(kw_only=True)
-class VocConfig(DatasetConfig):
-    """Pascal VOC 2012 as a binary task."""
-
-    layout: str = "voc"
-    foreground: list[Any] = MISSING
-    """Class names or ids that make the foreground, such as [car] or [person, bicycle] or [7]."""
-
-
-@dataclass(kw_only=True)
-class FolderConfig(DatasetConfig):
-    """Any pair of folders with images and masks."""
-
-    layout: str = "folder"
 
 
 # -------------------------------------------------------------------------------- folds, augment
@@ -78,12 +21,17 @@ class FoldsConfig:
     kind: str = MISSING
     """One of FOLD_KINDS."""
     n: int = 5
-    """Number of folds, at least 2."""
+    """Number of folds, at least 2; `predefined` and `file` bring their own number."""
     seed: int = 0
+    """The same ids and seed give the same folds, in whatever order the rows come."""
     group: str | None = None
-    """For group folds: a column of the sample table."""
+    """For `group` and `stratified_group`: a column of the sample table, or `duplicates` (clusters of look-alikes)."""
+    regex: str | None = None
+    """In place of `group`: its first bracketed part (or the whole match), found in the id, names the group."""
     file: str | None = None
-    """For `kind: file`: a CSV of your own with the columns id, fold."""
+    """For `kind: file`: a CSV of your own with the columns id, fold; fold -1 is trained on and never validated."""
+    check_images: bool = True
+    """Look for duplicates across the folds, which reads every image once."""
 
 
 @dataclass(kw_only=True)
@@ -142,6 +90,10 @@ class PhaseConfig:
     """One of LR_POLICIES."""
     warmup_epochs: float = 0.0
     """Length of a linear rise from 0 to `lr` at the phase's start, in epochs."""
+    cycles: int = 1
+    """Number of equal cycles, for cosine_restarts."""
+    snapshots: bool = False
+    """Keep the weights at the end of every cycle and predict with their mean instead of the best weights."""
     start_from: str = "last"
     """Weights the phase starts from: `last`, or the `best` so far."""
 
@@ -217,21 +169,6 @@ class InferenceConfig:
     """Candidates: images whose highest probability stays below the gate become empty; 0 is no gate."""
     shard_mb: int = 64
     """Size of one file of stored probabilities."""
-
-
-@dataclass(kw_only=True)
-class SubmissionConfig:
-    """The form of the CSV; the defaults are those of the TGS competition."""
-
-    id_column: str = "id"
-    mask_column: str = "rle_mask"
-    order: str = "column"
-    """Pixels are counted down the columns (`column`) or along the rows (`row`)."""
-    index_base: int = 1
-    empty: str = ""
-    """What stands for an empty mask."""
-    relative: bool = False
-    """Starts counted from the end of the previous run (as SIIM did) instead of from the image's start."""
 
 
 # ---------------------------------------------------------------------------------------- entries

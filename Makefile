@@ -1,0 +1,92 @@
+# Saltern. `make help` lists the targets and the groups of overrides.
+#
+# What stands on make's command line goes to Hydra as it is:  make train dataset=tgs 'trainer.folds=[0]' name=try1
+# ARGS carries what make cannot parse:                        make train ARGS="-m trainer.folds=[0],[1] ~experiment"
+
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+export PYTHONUNBUFFERED := 1
+
+STAGES      := check folds train tune predict submit report ensemble compare score
+DEVELOPMENT := help setup test test-slow lint format bench clean
+
+.DEFAULT_GOAL := help
+.PHONY: $(STAGES) $(DEVELOPMENT)
+
+# Every override as one quoted word for the shell. MAKEOVERRIDES escapes blanks, backslashes and dollars.
+empty  :=
+space  := $(empty) $(empty)
+own    := PYTHON=% VENV=% ARGS=% SHELL=%
+words   = $(filter-out $(own),$(subst \$(space),§,$(MAKEOVERRIDES)))
+quoted  = $(foreach word,$(words),'$(subst ','\'',$(subst §,$(space),$(subst $$$$,$$,$(subst \\,\,$(word)))))')
+run     = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
+
+help:  ## this list
+	@echo 'make TARGET [key=value ...]'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
+	@echo
+	@echo 'Groups of overrides (GROUP=CHOICE; every key of a choice can be overridden, such as trainer.batch_size=32):'
+	@echo
+	@for group in dataset folds augment model schedule optim trainer inference submission experiment; do \
+	  printf '  %-10s %s\n' $$group "$$(cd configs/$$group && ls *.yaml 2>/dev/null | sed 's/\.yaml$$//' | tr '\n' ' ')"; done
+	@echo
+	@echo 'Examples:'
+	@echo '  make train dataset=tgs dataset.root=PATH model=unet_resnet34 trainer.folds=[0] name=try1'
+	@echo '  make train schedule.phases.fine_tune.loss=0.5*lovasz_hinge+0.5*dice name=try2'
+	@echo '  make ensemble name=blend runs=[try1,try2]'
+
+check: $(STAMP)     ## what is wrong with this data set, before an hour is spent on it
+	$(call run,check)
+folds: $(STAMP)     ## begin a run: freeze its config, divide the images into folds
+	$(call run,folds)
+train: $(STAMP)     ## every stage in order: folds, training, tune, predict, submit, report
+	$(call run,train)
+tune: $(STAMP)      ## choose threshold, minimum area and gate on the out-of-fold probabilities of a run
+	$(call run,tune)
+predict: $(STAMP)   ## test probabilities: the mean over folds, views and snapshots
+	$(call run,predict)
+submit: $(STAMP)    ## write submission.csv, read it back and prove it
+	$(call run,submit)
+report: $(STAMP)    ## write report.html
+	$(call run,report)
+ensemble: $(STAMP)  ## the mean of several runs as a run of its own: name=NEW runs=[A,B]
+	$(call run,ensemble)
+compare: $(STAMP)   ## paired statistics of runs over the same images: name=PAGE runs=[A,B]
+	$(call run,compare)
+score: $(STAMP)     ## grade a CSV against the truth: submission=FILE truth=FILE
+	$(call run,score)
+
+setup: $(STAMP)     ## make the virtual environment and install the exact versions of requirements.txt
+
+$(STAMP): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Saltern needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1); run make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 2; }
+	@echo 'Installing into $(VENV) (once; torch alone is several gigabytes) ...'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@$(BIN)/python -c 'import cv2' || \
+	  { echo 'OpenCV does not load. Where libGL.so.1 or libglib is missing: apt-get install libgl1 libglib2.0-0'; exit 2; }
+	@touch $(STAMP)
+
+test: lint          ## lint, format check, types, layers, and the test suite
+	$(BIN)/python -m pytest -m "not slow"
+test-slow: $(STAMP) ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+lint: $(STAMP)      ## ruff (lint and format check), mypy, and the layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+format: $(STAMP)    ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+bench: $(STAMP)     ## every benchmark, both sides in one run
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+clean:              ## delete the virtual environment and all caches; data and outputs stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

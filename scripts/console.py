@@ -1,0 +1,227 @@
+"""What all scripts share: Hydra's entry, errors without tracebacks, the progress line, tables."""
+
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+from rich.console import Console
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+from rich.text import Text
+
+from saltern.config import RunConfig, explain, register, reopen, resolve
+from saltern.errors import RunError, SalternError
+from saltern.progress import Progress
+from saltern.runs import RunDir, read_json
+
+if TYPE_CHECKING:
+    from saltern.job import Job
+    from saltern.submission.table import SubmissionProof
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+USER_ERROR = 2
+"""Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
+
+
+def enter(main: Callable[[], None]) -> None:
+    """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[ConsoleHandler()])
+    for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    register()
+    try:
+        main()
+    except SalternError as error:
+        _fail(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        _fail(explain(error))
+    except KeyboardInterrupt:
+        _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
+
+
+class ConsoleHandler(logging.Handler):
+    """Log lines above the progress line; warnings are marked and yellow."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        warns = record.levelno >= logging.WARNING
+        text = f"warning: {self.format(record)}" if warns else self.format(record)
+        console.print(Text(text, style="yellow" if warns else ""), soft_wrap=True)
+
+
+def _fail(error: SalternError) -> None:
+    _stop(f"{type(error).__name__}: {error}", USER_ERROR)
+
+
+def _stop(text: str, status: int) -> None:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
+    sys.exit(status)
+
+
+def task_overrides() -> list[str]:
+    """The overrides of the command line, as they were given."""
+    return list(HydraConfig.get().overrides.task)
+
+
+def is_multirun() -> bool:
+    """Whether Hydra runs this as one of several jobs."""
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def existing_run(raw: DictConfig) -> RunConfig:
+    """The frozen config of the run that `name=` names, for the stages after `train`.
+
+    Raises:
+        RunError: there is no such run.
+        ConfigError: an override contradicts what the run was made with.
+    """
+    config: RunConfig = resolve(raw)
+    run = RunDir.of(config.outputs, config.name)
+    if not run.config.is_file():
+        known = sorted(path.parent.name for path in run.path.parent.glob("*/config.yaml"))
+        raise RunError(
+            f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
+            "Give name=…, or begin one with `make train`."
+        )
+    recorded = read_json(run.environment)["overrides"]
+    return reopen(run.config, recorded, task_overrides())
+
+
+class ProgressLine(Progress):
+    """A live line with rate and time left on a terminal; a plain line for every label where output is a file."""
+
+    def __init__(self) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[shown]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._label = ""
+        self._done = 0
+        self._total = 0
+        self._began = 0.0
+        self._values: dict[str, float] = {}
+
+    def begin(self, label: str, total: int) -> None:
+        """Start the line."""
+        self._label, self._done, self._total, self._began = label, 0, total, time.monotonic()
+        self._values = {}
+        self._bar.start()
+        self._task = self._bar.add_task(label, total=total, shown="")
+
+    def describe(self, label: str) -> None:
+        """Change the line's label; in a file, write down how far the old one came."""
+        self._plain()
+        self._label = label
+        if self._task is not None:
+            self._bar.update(self._task, description=label)
+
+    def advance(self, amount: int, **values: float) -> None:
+        """Move the line on."""
+        self._done += amount
+        self._values |= values
+        if self._task is not None:
+            self._bar.update(self._task, advance=amount, shown=self._shown())
+
+    def end(self) -> None:
+        """Take the line away."""
+        self._plain()
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = None
+        self._bar.stop()
+
+    def _shown(self) -> str:
+        rate = self._done / max(time.monotonic() - self._began, 1e-9)
+        values = "".join(f"{name} {value:.3f}  " for name, value in self._values.items())
+        return f"{values}{rate:.0f} images/s"
+
+    def _plain(self) -> None:
+        if console.is_terminal or not self._done:
+            return
+        left = (time.monotonic() - self._began) * (self._total / self._done - 1)
+        console.print(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print a table; floats with four digits, columns of numbers to the right."""
+    drawn = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*(_cell(value) for value in row))
+    console.print(drawn)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    console.print(text)
+
+
+def show_run(job: "Job") -> None:
+    """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
+    run, scores = job.run, read_json(job.run.scores)
+    parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
+    if scores["nested"] is not None:
+        parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
+    rows = [
+        [name, part["images"], part.get("at_0.5", {}).get(score), part["at_decision"][score]]
+        for score in ("iou_image", "precision_tgs")
+        for name, part in parts.items()
+    ]
+    half = len(rows) // 2
+    merged = [[*first, *second[2:]] for first, second in zip(rows[:half], rows[half:], strict=True)]
+    columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
+    table(f"{run.path}: scores", columns, merged)
+    _show_phases(scores["training"])
+    decision = scores["decision"]
+    gate = decision["empty_gate"] or "none"
+    console.print(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    console.print("nested: tuned without the images it is scored on; trust this one\n")
+    for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
+        if path.exists():
+            console.print(f"  {path}")
+
+
+def _show_phases(training: dict[str, Any]) -> None:
+    phases = list(dict.fromkeys(phase for fold in training.values() for phase in fold["phase_best"]))
+    if len(phases) > 1:
+        rows = [
+            [f"fold {name}", *(fold["phase_best"].get(phase) for phase in phases)] for name, fold in training.items()
+        ]
+        monitor = next(iter(training.values()))["monitor"]
+        table(f"best validation {monitor} of each phase", ["", *phases], rows)
+
+
+def show_scores(title: str, scores: dict[str, Any]) -> None:
+    """The scores of a submission."""
+    table(str(title), list(scores), [list(scores.values())])
+
+
+def show_proof(job: "Job", proof: "SubmissionProof") -> None:
+    """What was found when the submission was read back."""
+    console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")

@@ -1,0 +1,21 @@
+"""`make ensemble`: several runs → a run of its own."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+from saltern.config import resolve
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="ensemble")
+def main(raw: DictConfig) -> None:
+    """Average the runs, tune, submit and report the mean."""
+    config = resolve(raw)
+    from saltern import pipeline
+
+    job = pipeline.ensemble_runs(config, console.ProgressLine())
+    console.show_run(job)
+
+
+if __name__ == "__main__":
+    console.enter(main)

@@ -1,0 +1,24 @@
+"""`make folds`: begin a run. Its config is frozen, its images are divided into folds."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+from saltern.config import resolve
+from saltern.runs import read_json
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+def main(raw: DictConfig) -> None:
+    """Divide the images into folds and show how even they are."""
+    config = resolve(raw)
+    from saltern import pipeline
+
+    job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
+    pipeline.make_folds(job)
+    shares = read_json(job.run.folds_report)["shares"]
+    console.table(str(job.run.folds), list(shares[0]), [list(share.values()) for share in shares])
+
+
+if __name__ == "__main__":
+    console.enter(main)

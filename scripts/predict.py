@@ -1,0 +1,20 @@
+"""`make predict`: test probabilities as the mean over folds, views and snapshots."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+def main(raw: DictConfig) -> None:
+    """Predict the test images with every finished fold."""
+    config = console.existing_run(raw)
+    from saltern import pipeline
+
+    job = pipeline.Job(config, console.ProgressLine())
+    pipeline.predict_test(job)
+    console.say(f"{job.run.test}: test probabilities")
+
+
+if __name__ == "__main__":
+    console.enter(main)

@@ -1,0 +1,20 @@
+"""`make report`: write the run's page."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+def main(raw: DictConfig) -> None:
+    """Write report.html from the run's artifacts."""
+    config = console.existing_run(raw)
+    from saltern import pipeline
+
+    job = pipeline.Job(config, console.ProgressLine())
+    pipeline.write_report(job)
+    console.say(str(job.run.report))
+
+
+if __name__ == "__main__":
+    console.enter(main)

@@ -1,0 +1,20 @@
+"""`make score submission=FILE truth=FILE`: grade a submission CSV against a truth CSV of the same form."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+from saltern.config import resolve
+
+
+@hydra.main(version_base="1.3", config_path="../configs/score", config_name="score")
+def main(raw: DictConfig) -> None:
+    """Print the scores of the submission."""
+    config = resolve(raw)
+    from saltern import pipeline
+
+    console.show_scores(config.submission, pipeline.score_submission(config))
+
+
+if __name__ == "__main__":
+    console.enter(main)

@@ -1,0 +1,36 @@
+"""`make train`: every stage in order. With -m and some of the folds, only those are trained."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+from saltern.config import RunConfig, ScoreConfig, resolve
+from saltern.runs import RunDir
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+def main(raw: DictConfig) -> None:
+    """Train and finish the run that the overrides describe."""
+    config: RunConfig = resolve(raw)
+    run = RunDir.of(config.outputs, config.name)
+    from saltern import pipeline
+
+    job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
+    finish = not (console.is_multirun() and config.trainer.folds is not None)
+    pipeline.train(job, finish=finish)
+    if not job.runtime.is_main:
+        return
+    if finish:
+        console.show_run(job)
+        truth = job.dataset.root / "test_truth.csv"
+        if truth.exists() and run.submission.exists():  # the sample data set comes with the answer
+            scores = pipeline.score_submission(ScoreConfig(submission=str(run.submission), truth=str(truth)))
+            console.show_scores(f"{run.submission} against {truth}", scores)
+    else:
+        console.say(
+            f"{run.path}: folds {config.trainer.folds} are trained; `make tune name={config.name}` finishes the run"
+        )
+
+
+if __name__ == "__main__":
+    console.enter(main)

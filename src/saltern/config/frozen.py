@@ -1,0 +1,138 @@
+"""A run's frozen config: written when the run begins, read by every later stage, contradicted by none."""
+
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from saltern.config import datasets, schema
+from saltern.config.resolve import compose_config, resolve
+from saltern.errors import ConfigError, RunError
+
+VARIANTS: dict[str, tuple[str, dict[str, type]]] = {
+    "dataset": (
+        "layout",
+        {
+            "sample": datasets.SampleConfig,
+            "tgs": datasets.TgsConfig,
+            "voc": datasets.VocConfig,
+            "folder": datasets.FolderConfig,
+        },
+    ),
+    "model": ("kind", {"smp": schema.SmpConfig}),
+}
+"""Group with several schemas → the key that tells them apart, and what each of its values stands for."""
+
+WHERE_NOT_WHAT = (
+    "name",
+    "outputs",
+    "overwrite",
+    "trainer.folds",
+    "trainer.workers",
+    "trainer.eval_batch_size",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.nodes",
+)
+"""Keys that say where and how a run is computed, not what: they may differ from the frozen ones.
+
+More devices do change the number of images an optimizer step sees; an interrupted fold goes on all the same.
+"""
+
+
+def freeze(config: schema.RunConfig) -> str:
+    """The YAML text of `config.yaml`; `thaw` reads it back to an equal object."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def thaw(path: Path) -> schema.RunConfig:
+    """The run config frozen at `path`.
+
+    Raises:
+        RunError: there is no such run, or its config does not fit this version of Saltern.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no such file. Is name= right? `make folds` or `make train` begins a run.")
+    content = OmegaConf.load(path)
+    assert isinstance(content, DictConfig)
+    base = OmegaConf.structured(schema.RunConfig)
+    try:
+        for group, (key, classes) in VARIANTS.items():
+            base[group] = OmegaConf.structured(classes[content[group][key]])
+        for item in fields(schema.RunConfig):
+            if is_dataclass(item.type) and item.name not in VARIANTS:
+                base[item.name] = OmegaConf.structured(item.type)
+        merged = OmegaConf.merge(base, content)
+        config = resolve(merged)  # type: ignore[arg-type]
+    except (OmegaConfBaseException, KeyError, TypeError, ConfigError) as error:
+        raise RunError(f"{path}: not a run config of this version of Saltern: {error}") from error
+    assert isinstance(config, schema.RunConfig)
+    return config
+
+
+def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
+    """Dotted key → (old value, new value) for every leaf in which two configs differ."""
+    flat_old, flat_new = (_flat(OmegaConf.to_container(OmegaConf.structured(item))) for item in (old, new))
+    keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
+    return {key: (flat_old.get(key), flat_new.get(key)) for key in keys if flat_old.get(key) != flat_new.get(key)}
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(node, dict) or not node:
+        return {prefix: node}
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves
+
+
+def later_wins(first: list[str], second: list[str]) -> list[str]:
+    """The overrides of both lists; where both set one key, only that of `second` stays (Hydra takes no key twice)."""
+    parser = OverridesParser.create()
+    taken = {item.key_or_group for item in parser.parse_overrides(second)}
+    kept = [text for text in first if parser.parse_override(text).key_or_group not in taken]
+    return [*kept, *second]
+
+
+def contradictions(old: schema.RunConfig, new: schema.RunConfig) -> dict[str, tuple[Any, Any]]:
+    """The differences between two configs of one run that change what it computes."""
+    return {
+        key: values
+        for key, values in differences(old, new).items()
+        if not any(key == free or key.startswith(f"{free}.") for free in WHERE_NOT_WHAT)
+    }
+
+
+def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunConfig:
+    """The config frozen at `path`, with the overrides of this call where they say only where to compute.
+
+    Args:
+        path: `config.yaml` of the run.
+        recorded: The overrides the run was begun with, so that `overrides` are read as an addition to them.
+        overrides: Those of this call.
+
+    Raises:
+        ConfigError: an override contradicts the frozen config.
+    """
+    frozen = thaw(path)
+    before = compose_config("run", recorded)
+    asked = compose_config("run", later_wins(recorded, overrides))
+    refuse_contradictions(path, contradictions(before, asked))
+    frozen.outputs, frozen.overwrite = asked.outputs, asked.overwrite
+    for key in ("workers", "eval_batch_size", "accelerator", "devices", "nodes", "folds"):
+        setattr(frozen.trainer, key, getattr(asked.trainer, key))
+    return frozen
+
+
+def refuse_contradictions(path: Path, changed: dict[str, tuple[Any, Any]]) -> None:
+    """Raise a ConfigError that lists what was frozen at `path` and what was asked for, where they differ."""
+    if not changed:
+        return
+    lines = [f"  {key}: {old!r} in the run, {new!r} asked for" for key, (old, new) in changed.items()]
+    raise ConfigError(
+        f"{path}: this run was begun with other settings:\n" + "\n".join(lines) + "\n"
+        "Give the new settings a run of their own (name=…), or leave the overrides out."
+    )

@@ -1,0 +1,111 @@
+"""What is kept of an image to find its duplicates and its neighbours: a few hundred bytes, from one reading."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+import cv2
+import numpy as np
+
+from saltern.progress import Progress
+
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+
+SIDES = ("left", "right", "top", "bottom")
+EDGE_LINES = 3
+"""Lines of pixels kept along each border."""
+THUMB = 32
+"""Side of the thumbnail by which near-duplicates are confirmed, pixels."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """One image, condensed."""
+
+    size: tuple[int, int]
+    """(height, width), pixels."""
+    digest: bytes
+    """Hash of size and pixels: equal for images of equal content, whatever file holds them."""
+    phash: int
+    """64 bits of perceptual hash: the signs of the 8 x 8 lowest cosine frequencies about their median."""
+    thumb: np.ndarray
+    """uint8 (THUMB, THUMB), grey."""
+    edges: dict[str, np.ndarray]
+    """Side → uint8 (EDGE_LINES, length), grey; line 0 is the outermost."""
+    lowest: int
+    """Darkest grey value, 0 to 255."""
+    highest: int
+    """Brightest grey value, 0 to 255."""
+
+    @property
+    def constant(self) -> bool:
+        """All pixels have one value."""
+        return self.lowest == self.highest
+
+    @classmethod
+    def of(cls, image: np.ndarray) -> "Fingerprint":
+        """The fingerprint of an image, uint8 (H, W) or (H, W, 3) in RGB."""
+        grey = grey_of(image)
+        digest = hashlib.blake2b(repr(image.shape[:2]).encode(), digest_size=16)
+        digest.update(
+            grey.tobytes() if grey is not image and _is_grey(image) else np.ascontiguousarray(image).tobytes()
+        )
+        lines = min(EDGE_LINES, *grey.shape)
+        edges = {
+            "left": grey[:, :lines].T.copy(),
+            "right": grey[:, : -lines - 1 : -1].T.copy(),
+            "top": grey[:lines].copy(),
+            "bottom": grey[: -lines - 1 : -1].copy(),
+        }
+        thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+        lowest, highest = int(grey.min()), int(grey.max())
+        return cls(image.shape[:2], digest.digest(), _phash(grey), thumb, edges, lowest, highest)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    if image.ndim == 2:
+        return True
+    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 0] == image[..., 2]).all())
+
+
+def grey_of(image: np.ndarray) -> np.ndarray:
+    """uint8 (H, W) of an image (H, W) or (H, W, 3) in RGB; exact where the three channels are equal."""
+    if image.ndim == 2:
+        return image
+    return np.ascontiguousarray(image[..., 0]) if _is_grey(image) else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def _phash(grey: np.ndarray) -> int:
+    small = cv2.resize(grey, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
+    low = cv2.dct(small)[:8, :8].ravel()
+    bits = low > np.median(low[1:])
+    return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def read_all(
+    items: Sequence[Item], read: Callable[[Item], Found], progress: Progress | None = None, label: str = "read images"
+) -> list[Found]:
+    """`read` of every item, in order, in one thread a core; only a few results wait at a time."""
+    threads = os.cpu_count() or 1
+    results: list[Found] = []
+    with ThreadPoolExecutor(threads) as pool, (progress or Progress()).track(label, len(items)) as line:
+        for result in _windowed(pool, read, iter(items), 4 * threads):
+            results.append(result)
+            line.advance(1)
+    return results
+
+
+def _windowed(
+    pool: ThreadPoolExecutor, read: Callable[[Item], Found], items: Iterator[Item], width: int
+) -> Iterator[Found]:
+    waiting = [pool.submit(read, item) for item in islice(items, width)]
+    while waiting:
+        done = waiting.pop(0)
+        for item in islice(items, 1):
+            waiting.append(pool.submit(read, item))
+        yield done.result()

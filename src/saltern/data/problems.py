@@ -1,0 +1,37 @@
+"""All that is wrong with a data set, gathered and told at once."""
+
+from saltern.errors import DataError
+
+
+class Problems:
+    """Collects what is wrong, kind by kind, so that one kind repeated a thousand times does not hide the others."""
+
+    def __init__(self, where: object, most_per_kind: int = 6) -> None:
+        self.where = str(where)
+        self._most = most_per_kind
+        self._kinds: dict[str, list[str]] = {}
+
+    def add(self, kind: str, message: object) -> None:
+        """Note one problem; `kind` is a plural noun phrase such as `images without a mask`."""
+        self._kinds.setdefault(kind, []).append(str(message).replace("\n", "\n  "))
+
+    def __bool__(self) -> bool:
+        return bool(self._kinds)
+
+    def lines(self) -> list[str]:
+        """One line a problem, at most `most_per_kind` of a kind and then the number of the others."""
+        told: list[str] = []
+        for kind, messages in self._kinds.items():
+            told += messages[: self._most]
+            if len(messages) > self._most:
+                told.append(f"{len(messages) - self._most} more {kind} ({len(messages)} in all)")
+        return told
+
+    def raise_any(self) -> None:
+        """Raise what was collected.
+
+        Raises:
+            DataError: there is at least one problem; the text lists them.
+        """
+        if self:
+            raise DataError.of(self.where, self.lines(), most=200)

@@ -1,0 +1,214 @@
+"""The training loop of one fold."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from saltern.config import OptimConfig, TrainerConfig
+from saltern.engine.checkpoint import TrainState, load_checkpoint, load_weights, save_checkpoint, save_weights
+from saltern.engine.meter import LossMeter
+from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
+from saltern.errors import TrainingError
+from saltern.losses import Position, Schedule, WeightedSum, build_loss
+from saltern.progress import Progress
+from saltern.runs import FoldDir
+from saltern.runtime import Runtime, seed_all
+
+log = logging.getLogger(__name__)
+
+
+class TrainBatch(Protocol):
+    """What the loop needs of a batch."""
+
+    images: Tensor
+    """(B, 3, H, W) uint8."""
+    targets: Tensor
+    """(B, 1, H, W) uint8 in {0, 1, 255}."""
+
+
+class EpochLog(Protocol):
+    """Where the scores of an epoch go."""
+
+    def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
+        """Record a finished epoch, counted from 1; recording it again replaces it."""
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """What a fold's training reads."""
+
+    batches: Callable[[int], Iterable[TrainBatch]]
+    """Epoch → its batches on this process, the same whenever they are asked for."""
+    images: int
+    """Training images an epoch, over all processes."""
+    steps: int
+    """Batches an epoch, the same on every process."""
+    validate: Callable[[nn.Module], dict[str, float]]
+    """Network → validation scores, the same on every process."""
+
+
+@dataclass(frozen=True)
+class Micro:
+    """One batch's place among the `accumulate` batches of an optimizer step."""
+
+    index: int
+    steps: int
+    accumulate: int
+
+    @property
+    def updates(self) -> bool:
+        """Whether the optimizer steps after this batch; the epoch's last batch always does."""
+        return (self.index + 1) % self.accumulate == 0 or self.index + 1 == self.steps
+
+    @property
+    def first(self) -> int:
+        """Index of the first of the batches that share this batch's optimizer step."""
+        return self.index - self.index % self.accumulate
+
+    @property
+    def group(self) -> int:
+        """Number of batches that share this batch's optimizer step."""
+        return min(self.accumulate, self.steps - self.first)
+
+
+class Trainer:
+    """Trains one network through a schedule; stops and continues at epoch boundaries.
+
+    What is saved is `TrainState` and the state dicts of network, optimizer and precision. Data order and
+    dropout depend on (seed, epoch) alone, loss and learning rate on the epoch: a run that was interrupted
+    gives what it would have given without.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        schedule: Schedule,
+        config: TrainerConfig,
+        optim: OptimConfig,
+        fold: FoldDir,
+        epoch_log: EpochLog,
+        progress: Progress,
+    ) -> None:
+        self.runtime = runtime
+        self.schedule = schedule
+        self.config = config
+        self.optim = optim
+        self.fold = fold
+        self.epoch_log = epoch_log
+        self.progress = progress
+        self.state = TrainState()
+
+    def fit(self, model: nn.Module, data: FoldData, seed: int) -> TrainState:
+        """Train `model` to the schedule's end, from the last finished epoch where there is one.
+
+        On return `model` holds the last weights; the best ones lie in `fold.best`.
+
+        Raises:
+            TrainingError: the loss or the monitored score is not finite.
+            RunError: a checkpoint that cannot be read.
+        """
+        self.runtime.place(model, channels_last=self.config.channels_last)
+        saved: dict[str, Any] | None = None
+        if self.fold.last.exists():
+            self.state, saved = load_checkpoint(self.fold.last)
+            model.load_state_dict(saved["model"])
+            log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
+        wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
+        optimizer: Any = None
+        epochs = range(self.state.epoch, self.schedule.epochs)
+        with self.progress.track(self.fold.path.name, data.images * len(epochs)):
+            for epoch in epochs:
+                at = self.schedule.at(epoch)
+                if optimizer is None or at.epoch == 0:
+                    optimizer = self._begin_phase(model, at, saved)
+                    saved = None
+                seed_all(hash((seed, epoch, self.runtime.rank)))
+                self.progress.describe(f"{self.fold.path.name} {at.name} {epoch + 1}/{self.schedule.epochs}")
+                scores = self._train_epoch(wrapped, optimizer, data, at)
+                scores |= {f"val_{name}": value for name, value in data.validate(model).items()}
+                self._keep(model, optimizer, at, scores)
+        return self.state
+
+    def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
+        """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
+        if at.epoch == 0 and at.phase.start_from == "best" and self.state.best_score is not None:
+            load_weights(self.fold.best, model)
+        optimizer: Any = self.runtime.fabric.setup_optimizers(build_optimizer(model, self.optim, at.phase.lr))
+        if saved is not None:
+            self.runtime.fabric.strategy.precision.load_state_dict(saved["precision"])
+            if at.epoch > 0:
+                optimizer.load_state_dict(saved["optimizer"])
+        return optimizer
+
+    def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
+        model.train()
+        loss = build_loss(at.phase.terms()).to(self.runtime.device)
+        meter = LossMeter(self.runtime.device, f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})")
+        history = self.state.history[len(self.state.history) - at.epoch :]
+        began = time.perf_counter()
+        lr = 0.0
+        for index, batch in enumerate(data.batches(self.state.epoch)):
+            micro = Micro(index, data.steps, self.config.accumulate)
+            lr = lr_at(at.phase, at.epoch + micro.first / data.steps, history)
+            set_lr(optimizer, lr)
+            self._forward_backward(model, loss, batch, meter, micro)
+            if micro.updates:
+                self._update(model, optimizer)
+            self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
+        means = meter.means()
+        return {**means, "lr": lr, "images_per_s": data.images / (time.perf_counter() - began)}
+
+    def _forward_backward(
+        self, model: nn.Module, loss: WeightedSum, batch: TrainBatch, meter: LossMeter, micro: Micro
+    ) -> None:
+        images = batch.images.to(self.runtime.device, non_blocking=True)
+        targets = batch.targets.to(self.runtime.device, non_blocking=True)
+        if self.config.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        fabric = self.runtime.fabric
+        with fabric.no_backward_sync(model, enabled=not micro.updates):
+            total, terms = loss(model(images).float(), targets)
+            meter.add(total, terms, len(images))
+            fabric.backward(total / micro.group)
+
+    def _update(self, model: nn.Module, optimizer: Any) -> None:
+        clip = self.config.clip_grad_norm
+        if clip is not None:  # fp16 gradients may overflow; the scaler then skips the step
+            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+
+    def _keep(self, model: nn.Module, optimizer: Any, at: Position, scores: dict[str, float]) -> None:
+        """Advance the state and write it: best weights first, the checkpoint last."""
+        state = self.state
+        score = scores[f"val_{self.config.monitor}"]
+        if not math.isfinite(score):
+            raise TrainingError(f"{self.fold.path}: val_{self.config.monitor} is {score} in epoch {state.epoch + 1}.")
+        state.epoch += 1
+        state.history.append(score)
+        state.phase_best[at.name] = max(score, state.phase_best.get(at.name, -math.inf))
+        better = state.best_score is None or score > state.best_score
+        if better:
+            state.best_score, state.best_epoch = score, state.epoch
+        if self.runtime.is_main:
+            if better:
+                save_weights(self.fold.best, model)
+            cycle = ends_cycle(at.phase, at.epoch)
+            if cycle is not None:
+                save_weights(self.fold.snapshot(at.name, cycle), model)
+            self.epoch_log.log(state.epoch, at.name, scores)
+            parts = {
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "precision": self.runtime.fabric.strategy.precision.state_dict(),
+            }
+            save_checkpoint(self.fold.last, state, parts)
+        self.progress.advance(0, val=score, best=float(state.best_score or 0.0))
+        self.runtime.barrier()

@@ -1,0 +1,126 @@
+"""Networks by name, wrapped so that every one maps uint8 images to logits."""
+
+import inspect
+import logging
+from typing import Any
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+from saltern.config import ConfigError, ModelConfig, SmpConfig
+from saltern.errors import unknown
+from saltern.models.weights import WeightsReport, load_encoder_weights
+
+log = logging.getLogger(__name__)
+
+IMAGENET = "imagenet"
+
+
+class SegmentationNet(nn.Module):
+    """`net` behind its own normalisation.
+
+    Input (B, 3, H, W) RGB with values 0…255, uint8 or float; H and W multiples of `stride`.
+    Output logits (B, 1, H, W).
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, mean: list[float], std: list[float], stride: int) -> None:
+        super().__init__()
+        self.net = net
+        self.stride = stride
+        self.weights_report: WeightsReport | None = None  # set where encoder weights came from a file
+        self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Logits (B, 1, H, W) of `image`."""
+        logits: Tensor = self.net((image.float() - self.mean) / self.std)
+        return logits
+
+    @property
+    def encoder(self) -> nn.Module:
+        """The part that may hold pretrained weights."""
+        encoder: nn.Module = self.net.encoder  # type: ignore[assignment]
+        return encoder
+
+
+def build_model(config: ModelConfig, *, pretrained: bool = True) -> SegmentationNet:
+    """The network that `config` names, on the CPU.
+
+    Args:
+        config: Any of the model schemas.
+        pretrained: Load `encoder_weights`. False where trained weights follow at once, so that neither
+            the hub nor a local file is asked.
+
+    Raises:
+        ConfigError: options the architecture does not take, weights that cannot be had or do not fit.
+    """
+    return MODELS[config.kind](config, pretrained)
+
+
+def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
+    assert isinstance(config, SmpConfig)
+    _check_options(config)
+    try:
+        net = _create(config, None)
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError) as error:
+        raise ConfigError(
+            f"model: {config.architecture} with encoder {config.encoder} and options {config.options} "
+            f"cannot be built: {error}"
+        ) from error
+    weights = config.encoder_weights if pretrained else None
+    if weights == IMAGENET:
+        net = _from_hub(config)
+    model = SegmentationNet(net, config.mean, config.std, int(net.encoder.output_stride))
+    if weights not in (None, IMAGENET):
+        model.weights_report = load_encoder_weights(net.encoder, weights)
+        log.log(
+            logging.INFO if model.weights_report.complete else logging.WARNING,
+            "encoder weights %s: %s",
+            weights,
+            model.weights_report,
+        )
+    return model
+
+
+def _check_options(config: SmpConfig) -> None:
+    """SMP swallows arguments that it does not know; we do not."""
+    if config.encoder.startswith("tu-"):
+        return  # what the architecture does not take goes to timm, which refuses what it does not take
+    parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[config.architecture]).parameters
+    fixed = ("encoder_name", "encoder_weights", "in_channels", "classes")
+    known = [name for name, item in parameters.items() if item.kind is not item.VAR_KEYWORD and name not in fixed]
+    for option in config.options:
+        if option not in known:
+            raise ConfigError(f"model.options.{option}: {unknown(f'option of {config.architecture}', option, known)}")
+
+
+def _create(config: SmpConfig, weights: str | bool | None) -> Any:
+    return smp.create_model(
+        config.architecture,
+        encoder_name=config.encoder,
+        encoder_weights=weights,
+        in_channels=3,
+        classes=1,
+        **config.options,
+    )
+
+
+def _from_hub(config: SmpConfig) -> Any:
+    """The network with ImageNet weights from the hub (or its local cache)."""
+    try:
+        return _create(config, True if config.encoder.startswith("tu-") else IMAGENET)
+    except Exception as error:  # the hub's clients raise a dozen unrelated classes
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.encoder_weights=imagenet: the weights of {config.encoder} could not be fetched from the hub "
+            f"({type(error).__name__}: {reason}). Without a network, set model.encoder_weights to the path of a local "
+            ".safetensors or .pth file, or to null for random weights."
+        ) from error
+
+
+MODELS = {"smp": _build_smp}
+"""`model.kind` → its builder."""

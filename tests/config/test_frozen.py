@@ -1,0 +1,64 @@
+"""A frozen config reads back equal, and later stages contradict it in vain."""
+
+from pathlib import Path
+
+import pytest
+
+from saltern.config import ConfigError, compose_config, contradictions, freeze, later_wins, reopen, thaw
+from saltern.errors import RunError
+
+BEGUN_WITH = ["dataset=tgs", "dataset.root=here", "schedule.phases.warm_up.loss={bce: 0.5}", "name=a"]
+
+
+@pytest.fixture
+def frozen(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(freeze(compose_config("run", BEGUN_WITH)))
+    return path
+
+
+@pytest.mark.parametrize("overrides", [[], BEGUN_WITH, ["model=unet_resnet34", "optim=sgd", "augment=none"]])
+def test_freeze_and_thaw_give_back_an_equal_config(overrides: list[str], tmp_path: Path) -> None:
+    config = compose_config("run", overrides)
+    path = tmp_path / "config.yaml"
+    path.write_text(freeze(config))
+    thawed = thaw(path)
+    assert thawed == config
+    assert type(thawed.dataset) is type(config.dataset)
+
+
+def test_the_same_overrides_again_are_no_contradiction(frozen: Path) -> None:
+    assert reopen(frozen, BEGUN_WITH, ["dataset=tgs", "dataset.root=here", "name=a"]) == thaw(frozen)
+
+
+def test_an_override_that_contradicts_is_refused_with_both_values(frozen: Path) -> None:
+    with pytest.raises(ConfigError, match=r"inference\.tune_for: 'precision_tgs' in the run, 'iou_image' asked for"):
+        reopen(frozen, BEGUN_WITH, ["inference.tune_for=iou_image"])
+    with pytest.raises(ConfigError, match=r"model\.encoder"):
+        reopen(frozen, BEGUN_WITH, ["model=unet_resnet34"])
+
+
+def test_where_to_compute_may_differ(frozen: Path) -> None:
+    config = reopen(frozen, BEGUN_WITH, ["trainer.workers=3", "trainer.eval_batch_size=7", "trainer.folds=[1]"])
+    assert (config.trainer.workers, config.trainer.eval_batch_size, config.trainer.folds) == (3, 7, [1])
+
+
+def test_contradictions_are_what_changes_the_result() -> None:
+    old = compose_config("run", [])
+    new = compose_config("run", ["trainer.batch_size=3", "trainer.folds=[0]", "overwrite=true"])
+    assert contradictions(old, new) == {"trainer.batch_size": (16, 3)}
+
+
+def test_later_overrides_win_over_earlier_ones_of_the_same_key() -> None:
+    assert later_wins(["a=1", "b.c=2", "+d=3"], ["b.c=4", "e=5"]) == ["a=1", "+d=3", "b.c=4", "e=5"]
+
+
+def test_a_config_of_another_version_is_named(frozen: Path) -> None:
+    frozen.write_text(frozen.read_text().replace("batch_size:", "batch_sise:"))
+    with pytest.raises(RunError, match="batch_sise"):
+        thaw(frozen)
+
+
+def test_a_missing_config_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="make train"):
+        thaw(tmp_path / "config.yaml")

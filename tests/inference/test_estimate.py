@@ -1,0 +1,108 @@
+"""Score tables and the nested estimate, against the same done by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from saltern.config.choices import MONITORS
+from saltern.config.schema import InferenceConfig
+from saltern.inference import estimate
+from saltern.inference.decide import NEUTRAL, Decision, decide
+from saltern.inference.tune import Sample, collect, tune
+from saltern.metrics.scores import count_pixels, summarise
+
+CONFIG = InferenceConfig(thresholds=[0.3, 0.4, 0.5, 0.6], min_areas=[0, 4], empty_gates=[0.0, 0.7])
+DECISION = Decision(0.4, 4, 0.7)
+
+
+def draw(n: int = 24, seed: int = 0) -> list[Sample]:
+    rng = np.random.default_rng(seed)
+    samples = []
+    for number in range(n):
+        target = (rng.random((6, 6)) < (number % 3) * 0.3).astype(np.uint8)
+        probs = np.clip(0.2 + 0.3 * target + rng.normal(0, 0.2, (6, 6)), 0, 1).astype(np.float32)
+        samples.append((f"{number:04}", probs, target))
+    return samples
+
+
+SAMPLES = draw()
+STATISTICS = collect(SAMPLES, CONFIG.thresholds)
+FOLDS = {name: row % 3 for row, (name, _, _) in enumerate(SAMPLES)}
+
+
+def scores_by_force(samples: list[Sample], decision: Decision) -> dict[str, float]:
+    return summarise(np.array([count_pixels(decide(probs, decision), target) for _, probs, target in samples]))
+
+
+def test_the_table_holds_a_row_an_image_with_its_scores_at_the_decision() -> None:
+    table = estimate.score_table(STATISTICS, FOLDS, DECISION)
+    assert list(table.columns) == ["id", "fold", "iou", "dice", "precision_tgs"]
+    assert table["id"].tolist() == [name for name, _, _ in SAMPLES]
+    assert table["fold"].tolist() == [FOLDS[name] for name in table["id"]]
+    means = scores_by_force(SAMPLES, DECISION)
+    assert table["iou"].mean() == pytest.approx(means["iou_image"])
+    assert table["dice"].mean() == pytest.approx(means["dice_image"])
+    assert table["precision_tgs"].mean() == pytest.approx(means["precision_tgs"])
+
+
+def test_scores_per_fold_and_pooled_at_both_decisions() -> None:
+    content = estimate.scores_json(STATISTICS, FOLDS, DECISION, CONFIG)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["decision"] == {"threshold": 0.4, "min_area": 4, "empty_gate": 0.7}
+    assert content["pooled"]["images"] == 24
+    assert content["pooled"]["at_0.5"] == pytest.approx(scores_by_force(SAMPLES, NEUTRAL))
+    assert sorted(content["per_fold"]) == ["0", "1", "2"]
+    for fold, entry in content["per_fold"].items():
+        own = [sample for sample in SAMPLES if FOLDS[sample[0]] == int(fold)]
+        assert entry["images"] == len(own) == 8
+        assert entry["at_decision"] == pytest.approx(scores_by_force(own, DECISION))
+    curve = content["curve"]
+    assert curve["threshold"] == CONFIG.thresholds
+    assert sorted(curve) == sorted(["threshold", *MONITORS])
+    assert curve["iou_dataset"] == pytest.approx(
+        [scores_by_force(SAMPLES, Decision(threshold, 4, 0.7))["iou_dataset"] for threshold in CONFIG.thresholds]
+    )
+
+
+def test_the_nested_estimate_tunes_on_the_other_folds_and_scores_the_one_left_out() -> None:
+    nested = estimate.nested_estimate(STATISTICS, FOLDS, CONFIG)
+    counts = []
+    for fold in range(3):
+        rest = [sample for sample in SAMPLES if FOLDS[sample[0]] != fold]
+        own = [sample for sample in SAMPLES if FOLDS[sample[0]] == fold]
+        decision = tune(collect(rest, CONFIG.thresholds), CONFIG).decision
+        assert nested["parts"][str(fold)]["decision"] == decision.to_json()
+        assert nested["parts"][str(fold)]["scores"] == pytest.approx(scores_by_force(own, decision))
+        counts += [count_pixels(decide(probs, decision), target) for _, probs, target in own]
+    assert nested["by"] == "fold"
+    assert nested["scores"] == pytest.approx(summarise(np.array(counts)))
+
+
+def test_the_nested_estimate_of_pure_noise_does_not_promise_what_tuning_found() -> None:
+    rng = np.random.default_rng(3)
+    noise = [
+        (f"{n}", rng.random((3, 3)).astype(np.float32), (rng.random((3, 3)) < 0.5).astype(np.uint8)) for n in range(40)
+    ]
+    statistics = collect(noise, InferenceConfig().thresholds)
+    tuned = tune(statistics, InferenceConfig())
+    nested = estimate.nested_estimate(statistics, {name: int(name) % 5 for name, _, _ in noise}, InferenceConfig())
+    assert nested["scores"]["precision_tgs"] < tuned.score - 0.002
+
+
+def test_one_fold_is_halved_by_id_whatever_the_order() -> None:
+    one = dict.fromkeys(FOLDS, 2)
+    nested = estimate.nested_estimate(STATISTICS, one, CONFIG)
+    assert nested["by"] == "half"
+    assert [part["images"] for part in nested["parts"].values()] == [12, 12]
+    backwards = collect(SAMPLES[::-1], CONFIG.thresholds)
+    again = estimate.nested_estimate(backwards, one, CONFIG)
+    for half, part in nested["parts"].items():
+        assert again["parts"][half]["decision"] == part["decision"]
+        assert again["parts"][half]["scores"] == pytest.approx(part["scores"])
+
+
+def test_a_single_image_has_no_nested_estimate() -> None:
+    assert estimate.nested_estimate(collect(SAMPLES[:1], CONFIG.thresholds), FOLDS, CONFIG) is None
+    two = estimate.nested_estimate(collect(SAMPLES[:2], CONFIG.thresholds), dict.fromkeys(FOLDS, 0), CONFIG)
+    assert [part["images"] for part in two["parts"].values()] == [1, 1]
