@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -23,6 +23,10 @@ from saltern.config import RunConfig, explain, register, reopen, resolve
 from saltern.errors import RunError, SalternError
 from saltern.progress import Progress
 from saltern.runs import RunDir, read_json
+
+if TYPE_CHECKING:
+    from saltern.job import Job
+    from saltern.submission.table import SubmissionProof
 
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
@@ -173,3 +177,53 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    console.print(text)
+
+
+def show_run(job: "Job") -> None:
+    """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
+    run, scores = job.run, read_json(job.run.scores)
+    parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
+    if scores["nested"] is not None:
+        parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
+    rows = [
+        [name, part["images"], part.get("at_0.5", {}).get(score), part["at_decision"][score]]
+        for score in ("iou_image", "precision_tgs")
+        for name, part in parts.items()
+    ]
+    half = len(rows) // 2
+    merged = [[*first, *second[2:]] for first, second in zip(rows[:half], rows[half:], strict=True)]
+    columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
+    table(f"{run.path}: scores", columns, merged)
+    _show_phases(scores["training"])
+    decision = scores["decision"]
+    gate = decision["empty_gate"] or "none"
+    console.print(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    console.print("nested: tuned without the images it is scored on; trust this one\n")
+    for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
+        if path.exists():
+            console.print(f"  {path}")
+
+
+def _show_phases(training: dict[str, Any]) -> None:
+    phases = list(dict.fromkeys(phase for fold in training.values() for phase in fold["phase_best"]))
+    if len(phases) > 1:
+        rows = [
+            [f"fold {name}", *(fold["phase_best"].get(phase) for phase in phases)] for name, fold in training.items()
+        ]
+        monitor = next(iter(training.values()))["monitor"]
+        table(f"best validation {monitor} of each phase", ["", *phases], rows)
+
+
+def show_scores(title: str, scores: dict[str, Any]) -> None:
+    """The scores of a submission."""
+    table(str(title), list(scores), [list(scores.values())])
+
+
+def show_proof(job: "Job", proof: "SubmissionProof") -> None:
+    """What was found when the submission was read back."""
+    console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")

@@ -8,22 +8,27 @@ from typing import Any
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import EnsembleConfig, RunConfig, ScoreConfig, thaw
+from saltern.config import CompareConfig, EnsembleConfig, RunConfig, ScoreConfig, thaw
 from saltern.data.cache import ImageSource, open_source
-from saltern.data.folds import assign_folds, fold_numbers, save_folds, select_fold
+from saltern.data.division import divide
+from saltern.data.folds import fold_numbers, save_folds, select_fold
 from saltern.engine.trainer import Trainer
 from saltern.errors import ConfigError, RunError
+from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
 from saltern.inference.ensemble import mean_of_stores
 from saltern.inference.estimate import score_table, scores_json
 from saltern.inference.predict import Predictor, predict_rows
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
-from saltern.inference.tune import Sample, collect, tune
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.metrics.scores import summarise
 from saltern.models import build_model
 from saltern.progress import Progress
+from saltern.report import html
+from saltern.report.artifacts import read_oof_scores
+from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.pictures import Load, Sample
 from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir, atomic, read_json, write_json
 from saltern.submission import table as submission
@@ -72,7 +77,11 @@ def make_folds(job: Job) -> pd.DataFrame:
     """The run's split (id, fold): the one in its folder, or a new one, saved there."""
     job.begin()
     if not job.run.folds.exists():
-        save_folds(job.run.folds, assign_folds(job.dataset.train, job.config.folds))
+        division = divide(job.dataset, job.config.folds, job.progress)
+        for warning in division.report.warnings():
+            log.warning("folds: %s", warning)
+        write_json(job.run.folds_report, division.report.as_dict())
+        save_folds(job.run.folds, division.folds)
     return job.folds
 
 
@@ -117,21 +126,21 @@ def tune_decision(job: Job) -> None:
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     store = ProbStore(run.oof)
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[tuning.Sample]:
         with job.progress.track("tune", len(fold_of)):
             for name in store:
                 if name in fold_of:
                     yield name, store[name], job.truth_of(name)
                     job.progress.advance(1)
 
-    statistics = collect(samples(), config.thresholds)
+    statistics = tuning.collect(samples(), config.thresholds)
     missing = sorted(set(fold_of) - set(statistics.ids))
     if missing:
         raise RunError(
             f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
             "delete the fold_*/done.json and run `make train` again."
         )
-    decision = tune(statistics, config).decision
+    decision = tuning.tune(statistics, config).decision
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
@@ -195,6 +204,22 @@ def write_submission(job: Job) -> SubmissionProof:
     return submission.write_submission(job.run.submission, masks, ids, job.config.submission)
 
 
+def write_report(job: Job) -> None:
+    """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
+    coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    html.write_report(job.run, _load(job, ProbStore(job.run.oof)), coverage)
+
+
+def _load(job: Job, store: ProbStore) -> Load:
+    """Pixels of an id for a page."""
+
+    def load(name: str) -> Sample:
+        row = next(job.dataset.train.iloc[[job.row_of[name]]].itertuples(index=False))
+        return Sample(job.dataset.read_image(row), job.dataset.read_mask(row), store[name])  # type: ignore[arg-type]
+
+    return load
+
+
 def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
     """Average the probabilities of several runs into a run of its own; tune, submit and report that.
 
@@ -230,8 +255,8 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     return job
 
 
-def _reconfigured(config: EnsembleConfig, name: str) -> RunConfig:
-    """The frozen config of the run `name`, in the folder where the ensemble looks for runs."""
+def _reconfigured(config: EnsembleConfig | CompareConfig, name: str) -> RunConfig:
+    """The frozen config of the run `name` in the outputs folder that `config` names."""
     member = thaw(RunDir.of(config.outputs, name).config)
     member.outputs, member.name = config.outputs, name
     return member
@@ -251,6 +276,18 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
     save_folds(job.run.folds, members[0].folds)
     names = [member.run.name for member in members]
     write_json(job.run.ensemble, {"runs": names, "weights": weights, "folds": folds[0]})
+
+
+def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
+    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
+    members: dict[str, Member] = {}
+    for name in config.runs:
+        job = Job(_reconfigured(config, name))
+        table = read_oof_scores(job.run.oof_scores)
+        members[name] = Member(table, read_decision(job.run.decision), _load(job, ProbStore(job.run.oof)))
+        coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    page = RunDir.of(Path(config.outputs) / "compare", config.name).report
+    return page, write_compare(page, members, config.score, coverage)
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:

@@ -146,6 +146,11 @@ class RunDir:
         return self.path / "folds.csv"
 
     @property
+    def folds_report(self) -> Path:
+        """What the split was verified for: coverage per fold, leaks."""
+        return self.path / "folds.json"
+
+    @property
     def oof(self) -> Path:
         """Out-of-fold probabilities."""
         return self.path / "oof"

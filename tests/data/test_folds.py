@@ -170,9 +170,9 @@ def test_saved_folds_come_back_matched_by_id_as_text(tmp_path: Path) -> None:
         ("id,fold\na,0\nb,2\nc,0\n", "without a gap"),
         ("id,fold\na,-1\nb,-1\nc,-1\n", "without a gap"),
         ("id,part\na,0\n", "no column fold"),
-        ("", "not readable as CSV"),
-        ('id,fold\n"a,0\n', "expected"),
-        ("id,fold\na,0,5,5\nb,1\n", "not readable as CSV"),
+        ("", "empty; expected a header"),
+        ('id,fold\n"a,0\n', "not readable as CSV"),
+        ("id,fold\na,0,5,5\nb,1\n", "line 2 has 4 fields"),
     ],
 )
 def test_a_broken_fold_file_is_explained(tmp_path: Path, text: str, said: str) -> None:

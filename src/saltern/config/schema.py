@@ -30,6 +30,8 @@ class FoldsConfig:
     """In place of `group`: its first bracketed part (or the whole match), found in the id, names the group."""
     file: str | None = None
     """For `kind: file`: a CSV of your own with the columns id, fold; fold -1 is trained on and never validated."""
+    check_images: bool = True
+    """Look for duplicates across the folds, which reads every image once."""
 
 
 @dataclass(kw_only=True)

@@ -11,15 +11,15 @@ from typing import TypeVar
 import cv2
 import numpy as np
 
+from saltern.progress import Progress
+
 Item = TypeVar("Item")
 Found = TypeVar("Found")
-Progress = Callable[[int, int], None]
-"""Called with (images done, images in all)."""
 
 SIDES = ("left", "right", "top", "bottom")
 EDGE_LINES = 3
 """Lines of pixels kept along each border."""
-THUMB = 16
+THUMB = 32
 """Side of the thumbnail by which near-duplicates are confirmed, pixels."""
 
 
@@ -88,16 +88,15 @@ def _phash(grey: np.ndarray) -> int:
 
 
 def read_all(
-    items: Sequence[Item], read: Callable[[Item], Found], progress: Progress | None = None, threads: int | None = None
+    items: Sequence[Item], read: Callable[[Item], Found], progress: Progress | None = None, label: str = "read images"
 ) -> list[Found]:
-    """`read` of every item, in order, in threads (default: one a core); only a few results wait at a time."""
-    threads = threads or os.cpu_count() or 1
+    """`read` of every item, in order, in one thread a core; only a few results wait at a time."""
+    threads = os.cpu_count() or 1
     results: list[Found] = []
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(threads) as pool, (progress or Progress()).track(label, len(items)) as line:
         for result in _windowed(pool, read, iter(items), 4 * threads):
             results.append(result)
-            if progress is not None:
-                progress(len(results), len(items))
+            line.advance(1)
     return results
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from saltern.config import FoldsConfig
+from saltern.data.csvs import read_csv
 from saltern.errors import ConfigError, DataError, unknown
 from saltern.runs import atomic
 
@@ -43,7 +44,7 @@ def assign_folds(table: pd.DataFrame, config: FoldsConfig, groups: pd.Series | N
     Args:
         table: the sample table; `coverage` is read by the stratified kinds, `split` by `predefined`.
         config: `kind`, `n` and `seed`; `file` is read for `kind: file`.
-        groups: for the group kinds, a label for every id (the index), see `saltern.data.groups`.
+        groups: for the group kinds, a label for every id (the index), see `saltern.data.groups.groups_of`.
 
     Raises:
         DataError: fewer images or groups than folds, or a `split` column or file that does not fit the table.
@@ -173,7 +174,7 @@ def load_folds(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         DataError: not readable, without the columns, with repeated, missing or extra ids, or with folds that are not
             0, 1, … without a gap (and -1); all problems at once.
     """
-    read = _read(path)
+    read = read_csv(path, ["id", "fold"])[["id", "fold"]]
     problems: list[str] = []
     for what, ids in (
         ("ids that stand there twice", read["id"][read["id"].duplicated()]),
@@ -190,22 +191,7 @@ def load_folds(path: Path, table: pd.DataFrame) -> pd.DataFrame:
         problems += _gaps(read)
     if problems:
         raise DataError.of(str(path), [*problems, "expected: columns id, fold; one row a labelled image"])
-    return read.sort_values("id", ignore_index=True)[["id", "fold"]]
-
-
-def _read(path: Path) -> pd.DataFrame:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # rows longer than the header
-            read = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file; expected a CSV with the columns id, fold.") from None
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:  # parser errors and bad encodings are ValueErrors
-        raise DataError(f"{path}: not readable as CSV ({error}); expected the columns id, fold.") from None
-    absent = [name for name in ("id", "fold") if name not in read]
-    if absent:
-        raise DataError(f"{path}: no column {' and '.join(absent)} among {list(read)}; expected the columns id, fold.")
-    return read
+    return read.sort_values("id", ignore_index=True)
 
 
 def _gaps(folds: pd.DataFrame) -> list[str]:

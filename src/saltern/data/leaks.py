@@ -1,0 +1,155 @@
+"""Verify a split: equal coverage in every fold, and nothing in two folds that belongs together."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from saltern.data.adjacency import Mosaics
+from saltern.data.duplicates import exact_clusters, near_clusters
+from saltern.data.fingerprints import Fingerprint
+from saltern.data.folds import ALWAYS_TRAIN
+
+STANDARD_ERRORS = 3.0
+"""A fold's mean coverage further from the whole set's than this many standard errors is reported."""
+
+
+@dataclass(frozen=True)
+class FoldShare:
+    """What one fold holds."""
+
+    fold: int
+    """-1: trained on, never validated."""
+    images: int
+    empty_share: float
+    """Share of images with an empty mask."""
+    mean_coverage: float | None
+    """None where no image of the fold has known coverage."""
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Sets of images that belong together and lie in more than one fold."""
+
+    kind: str
+    """`groups`, `constant images`, `exact duplicates` or `near-duplicates`."""
+    sets: int
+    images: int
+    """Images in these sets."""
+    examples: list[list[str]]
+    """The ids of a few sets, a few of each."""
+
+    def line(self) -> str:
+        """One sentence for people."""
+        example = ", ".join(self.examples[0])
+        return f"{self.kind} across folds: {self.sets} sets with {self.images} images, such as {example}"
+
+
+@dataclass(frozen=True)
+class FoldsReport:
+    """The outcome of `verify_folds`, ready for JSON with `as_dict`."""
+
+    shares: list[FoldShare]
+    leaks: list[Leak]
+    uneven: list[str]
+    """Folds whose coverage differs by more than chance would."""
+    mosaics: dict[str, Any] = field(default_factory=dict)
+    """For adjacency: tiles, links, those expected to be false, refused links, and the number of mosaics by size."""
+
+    def warnings(self) -> list[str]:
+        """Everything that is not as it should be, a sentence each; empty where all is well."""
+        return [*(leak.line() for leak in self.leaks), *self.uneven]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists and dicts for JSON."""
+        return asdict(self)
+
+
+def verify_folds(
+    folds: pd.DataFrame,
+    table: pd.DataFrame,
+    groups: pd.Series | None = None,
+    prints: Sequence[Fingerprint] | None = None,
+    mosaics: Mosaics | None = None,
+) -> FoldsReport:
+    """Measure every fold and look for leaks between them; images of fold -1 leak into any fold that is validated.
+
+    Args:
+        folds: the split, matched to `table` by id.
+        table: the labelled images; `coverage` is read, and `group` where it is filled.
+        groups: labels indexed by id, besides the column `group`; None: none were asked for.
+        prints: fingerprints in the order of `table`; None: duplicates are not looked for.
+        mosaics: what adjacency found; only reported.
+    """
+    fold = pd.Series(folds["fold"].to_numpy(), index=pd.Index(folds["id"])).loc[table["id"]].to_numpy()
+    ids = table["id"].to_numpy()
+    leaks = []
+    if groups is not None:
+        leaks += _crossing("groups", groups.loc[table["id"]].to_numpy(), fold, ids)
+    elif "group" in table and (table["group"] != "").any():
+        named = (table["group"] != "").to_numpy()
+        leaks += _crossing("groups", table["group"].to_numpy()[named], fold[named], ids[named])
+    if prints is not None:
+        leaks += _duplicates(prints, fold, ids)
+    shares = [_share(int(number), table[fold == number]) for number in np.unique(fold)]
+    found = {} if mosaics is None else _described(mosaics)
+    return FoldsReport(shares, leaks, _uneven(shares, table["coverage"].to_numpy()), found)
+
+
+def _crossing(kind: str, labels: np.ndarray, fold: np.ndarray, ids: np.ndarray) -> list[Leak]:
+    frame = pd.DataFrame({"label": labels, "fold": fold, "id": ids})
+    crossing = frame[frame.groupby("label")["fold"].transform("nunique") > 1]
+    if crossing.empty:
+        return []
+    sets = [sorted(part)[:4] for _, part in crossing.groupby("label", sort=False)["id"]]
+    return [Leak(kind, len(sets), len(crossing), sets[:5])]
+
+
+def _duplicates(prints: Sequence[Fingerprint], fold: np.ndarray, ids: np.ndarray) -> list[Leak]:
+    constant = np.array([item.constant for item in prints])
+    exact, near = exact_clusters(prints), near_clusters(prints)
+    both = np.unique(np.stack([exact, near], axis=1), axis=0)
+    chained = np.isin(near, np.flatnonzero(np.bincount(both[:, 1]) > 1))  # more than copies of one image
+    return [
+        *_crossing("constant images", exact[constant], fold[constant], ids[constant]),
+        *_crossing("exact duplicates", exact[~constant], fold[~constant], ids[~constant]),
+        *_crossing("near-duplicates", near[chained], fold[chained], ids[chained]),
+    ]
+
+
+def _share(number: int, part: pd.DataFrame) -> FoldShare:
+    coverage = part["coverage"].to_numpy(dtype=float)
+    mean = float(np.nanmean(coverage)) if np.isfinite(coverage).any() else None
+    return FoldShare(number, len(part), float((coverage == 0).mean()), mean)
+
+
+def _uneven(shares: Sequence[FoldShare], coverage: np.ndarray) -> list[str]:
+    known = coverage[np.isfinite(coverage)]
+    if not len(known):
+        return []
+    overall, spread = known.mean(), known.std()
+    lines = []
+    for share in shares:
+        if share.fold == ALWAYS_TRAIN or share.mean_coverage is None:
+            continue
+        gap = abs(share.mean_coverage - overall)
+        if gap > STANDARD_ERRORS * spread / math.sqrt(share.images):
+            lines.append(
+                f"fold {share.fold}: mean coverage {share.mean_coverage:.3f}, {overall:.3f} over all images; "
+                "scores of this fold say little about the others"
+            )
+    return lines
+
+
+def _described(mosaics: Mosaics) -> dict[str, Any]:
+    return {
+        "tiles": len(mosaics.labels),
+        "links": len(mosaics.links),
+        "expected_false": mosaics.chance,
+        "ratio_limit": mosaics.limit,
+        "refused": len(mosaics.refused),
+        "sizes": {str(size): count for size, count in mosaics.sizes().items()},
+    }
