@@ -169,7 +169,7 @@ class TrainLoader:
         if self._settings.workers:
             made = self._started().batches(keys)
         else:
-            made = (tuple(map(torch.from_numpy, self._maker.batch(key))) for key in keys)
+            made = (_tensors(self._maker.batch(key)) for key in keys)
         for (_, rows), (images, targets) in zip(keys, made, strict=True):
             yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows))
 
@@ -180,6 +180,10 @@ class TrainLoader:
             most = min(self._settings.batch_size, len(self._rows)) * mask.size * 4
             self._workers = Workers(self._maker.batch, self._settings.workers, most)
         return self._workers
+
+
+def _tensors(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
 
 
 def train_loader(
