@@ -13,8 +13,9 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    path, rows = pipeline.compare_runs(config)
-    console.table(str(path), list(rows[0]), [list(row.values()) for row in rows])
+    page, found = pipeline.compare_runs(config)
+    columns = ["run", "baseline", "score", "images", "difference", "low", "high", "wins", "losses", "p_wilcoxon"]
+    console.table(str(page), columns, [[getattr(entry, column) for column in columns] for entry in found])
 
 
 if __name__ == "__main__":

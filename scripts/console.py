@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
@@ -13,7 +13,6 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -24,6 +23,10 @@ from saltern.errors import RunError, SalternError
 from saltern.progress import Progress
 from saltern.runs import RunDir, read_json
 
+if TYPE_CHECKING:
+    from saltern.job import Job
+    from saltern.submission.table import SubmissionProof
+
 console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 USER_ERROR = 2
@@ -33,12 +36,7 @@ USER_ERROR = 2
 def enter(main: Callable[[], None]) -> None:
     """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=console, show_time=False, show_path=False, show_level=False)],
-    )
-    logging.getLogger("saltern").addFilter(_mark_warnings)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[ConsoleHandler()])
     for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register()
@@ -52,10 +50,14 @@ def enter(main: Callable[[], None]) -> None:
         _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
 
 
-def _mark_warnings(record: logging.LogRecord) -> bool:
-    if record.levelno >= logging.WARNING:
-        record.msg = f"warning: {record.msg}"
-    return True
+class ConsoleHandler(logging.Handler):
+    """Log lines above the progress line; warnings are marked and yellow."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the record."""
+        warns = record.levelno >= logging.WARNING
+        text = f"warning: {self.format(record)}" if warns else self.format(record)
+        console.print(Text(text, style="yellow" if warns else ""), soft_wrap=True)
 
 
 def _fail(error: SalternError) -> None:
@@ -173,3 +175,53 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def say(text: str) -> None:
+    """Print one line."""
+    console.print(text)
+
+
+def show_run(job: "Job") -> None:
+    """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
+    run, scores = job.run, read_json(job.run.scores)
+    parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
+    if scores["nested"] is not None:
+        parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
+    rows = [
+        [name, part["images"], part.get("at_0.5", {}).get(score), part["at_decision"][score]]
+        for score in ("iou_image", "precision_tgs")
+        for name, part in parts.items()
+    ]
+    half = len(rows) // 2
+    merged = [[*first, *second[2:]] for first, second in zip(rows[:half], rows[half:], strict=True)]
+    columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
+    table(f"{run.path}: scores", columns, merged)
+    _show_phases(scores["training"])
+    decision = scores["decision"]
+    gate = decision["empty_gate"] or "none"
+    console.print(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    console.print("nested: tuned without the images it is scored on; trust this one\n")
+    for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
+        if path.exists():
+            console.print(f"  {path}")
+
+
+def _show_phases(training: dict[str, Any]) -> None:
+    phases = list(dict.fromkeys(phase for fold in training.values() for phase in fold["phase_best"]))
+    if len(phases) > 1:
+        rows = [
+            [f"fold {name}", *(fold["phase_best"].get(phase) for phase in phases)] for name, fold in training.items()
+        ]
+        monitor = next(iter(training.values()))["monitor"]
+        table(f"best validation {monitor} of each phase", ["", *phases], rows)
+
+
+def show_scores(title: str, scores: dict[str, Any]) -> None:
+    """The scores of a submission."""
+    table(str(title), list(scores), [list(scores.values())])
+
+
+def show_proof(job: "Job", proof: "SubmissionProof") -> None:
+    """What was found when the submission was read back."""
+    console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")

@@ -5,6 +5,7 @@ import hydra
 from omegaconf import DictConfig
 
 from saltern.config import resolve
+from saltern.runs import read_json
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
@@ -14,8 +15,9 @@ def main(raw: DictConfig) -> None:
     from saltern import pipeline
 
     job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
-    summary = pipeline.summarise_folds(job, pipeline.make_folds(job))
-    console.table(str(job.run.folds), list(summary.columns), summary.to_numpy().tolist())
+    pipeline.make_folds(job)
+    shares = read_json(job.run.folds_report)["shares"]
+    console.table(str(job.run.folds), list(shares[0]), [list(share.values()) for share in shares])
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import console
 import hydra
 from omegaconf import DictConfig
 
-from saltern.config import RunConfig, resolve
+from saltern.config import RunConfig, ScoreConfig, resolve
 from saltern.runs import RunDir
 
 
@@ -22,6 +22,10 @@ def main(raw: DictConfig) -> None:
         return
     if finish:
         console.show_run(job)
+        truth = job.dataset.root / "test_truth.csv"
+        if truth.exists() and run.submission.exists():  # the sample data set comes with the answer
+            scores = pipeline.score_submission(ScoreConfig(submission=str(run.submission), truth=str(truth)))
+            console.show_scores(f"{run.submission} against {truth}", scores)
     else:
         console.say(
             f"{run.path}: folds {config.trainer.folds} are trained; `make tune name={config.name}` finishes the run"

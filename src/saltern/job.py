@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,18 @@ from saltern import runtime
 from saltern.config import RunConfig, contradictions, freeze, refuse_contradictions, thaw
 from saltern.data.cache import ImageSource, open_source
 from saltern.data.dataset import Dataset
-from saltern.data.folds import FoldSplit, load_folds
+from saltern.data.folds import FoldSplit, fold_numbers, load_folds
 from saltern.data.layouts import open_dataset
 from saltern.data.loading import EvalBatch, LoaderSettings, TrainLoader, eval_batches, train_loader
 from saltern.engine.checkpoint import load_weights
 from saltern.engine.trainer import FoldData
 from saltern.errors import RunError
-from saltern.inference.predict import Predictor, score_rows
+from saltern.inference.predict import Predictor, predict_rows, score_rows
+from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
 from saltern.models import SegmentationNet, build_model
 from saltern.progress import Progress
-from saltern.runs import FoldDir, RunDir, write_json, write_text
+from saltern.runs import FoldDir, RunDir, read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +38,15 @@ class Job:
     progress: Progress = field(default_factory=Progress)
     overrides: list[str] = field(default_factory=list)
     """The command line's, recorded when the run begins."""
+
+    @classmethod
+    def reopen(cls, outputs: str, name: str) -> "Job":
+        """The run `name` below the folder `outputs`, with the config that is frozen there.
+
+        Raises:
+            RunError: there is no such run.
+        """
+        return cls(replace(thaw(RunDir.of(outputs, name).config), outputs=outputs, name=name))
 
     @cached_property
     def run(self) -> RunDir:
@@ -148,6 +159,47 @@ class Job:
             networks.append(self.runtime.place(network, channels_last=self.config.trainer.channels_last))
         stride = networks[0].stride
         return self.predictor(list(networks), self.config.inference.views, stride), stride
+
+    def store_probs(self, folds: list[FoldDir], source: ImageSource, rows: Iterable[int], shards: Path) -> None:
+        """Write the mean probabilities of `folds` for `rows` of `source`, each rank its own shards.
+
+        `shards` is a folder and the beginning of the files' names, such as `oof/fold_0_`.
+        """
+        if self.runtime.is_main:
+            clear_shards(shards.parent, shards.name)
+        self.runtime.barrier()
+        predictor, stride = self.fold_predictor(folds)
+        rows = list(rows)
+        with (
+            ProbWriter(shards.parent, f"{shards.name}{self.runtime.rank}", self.config.inference.shard_mb) as writer,
+            self.progress.track(f"predict {shards.name.rstrip('_')}", len(rows)),
+        ):
+            for row, probs in predict_rows(predictor, self.eval_batches(source, rows, stride), self.progress):
+                writer.add(source.samples[row].id, probs.numpy())
+        self.runtime.barrier()
+
+    def trained_folds(self) -> list[int]:
+        """The folds whose probabilities count; warns where the split has more.
+
+        Raises:
+            RunError: no fold is trained, or one is half trained.
+        """
+        if self.run.ensemble.exists():
+            return list(read_json(self.run.ensemble)["folds"])
+        finished, known = self.run.finished_folds(), fold_numbers(self.folds)
+        begun = [number for number in known if number not in finished and self.run.fold(number).path.exists()]
+        if begun:
+            raise RunError(f"{self.run.path}: the training of folds {begun} is not finished; run `make train` again.")
+        if not finished:
+            raise RunError(f"{self.run.path}: no fold is trained yet; run `make train` first.")
+        if finished != known:
+            log.warning("only folds %s of %s are trained: scores and decision rest on their images", finished, known)
+        return finished
+
+    def pixels_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and target uint8 (H, W) of a labelled image at native size, from their files."""
+        sample = self.labelled.samples[self.row_of[name]]
+        return self.dataset.read_image(sample), self.dataset.read_mask(sample)
 
     def truth_of(self, name: str) -> np.ndarray:
         """The target of a labelled image at native size, uint8 (H, W) in {0, 1, 255}."""

@@ -1,33 +1,43 @@
 """The stages in order, one function each, named as the make targets and the artifacts are."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import EnsembleConfig, RunConfig, ScoreConfig, thaw
-from saltern.data.cache import ImageSource, open_source
-from saltern.data.folds import assign_folds, fold_numbers, save_folds, select_fold
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, VocConfig
+from saltern.data.cache import open_source
+from saltern.data.division import divide
+from saltern.data.folds import fold_numbers, save_folds, select_fold
+from saltern.data.loading import LoaderSettings
+from saltern.data.preview import contact_sheet
 from saltern.engine.trainer import Trainer
 from saltern.errors import ConfigError, RunError
+from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
 from saltern.inference.ensemble import mean_of_stores
 from saltern.inference.estimate import score_table, scores_json
-from saltern.inference.predict import Predictor, predict_rows
-from saltern.inference.store import ProbStore, ProbWriter, clear_shards
-from saltern.inference.tune import Sample, collect, tune
+from saltern.inference.store import ProbStore, ProbWriter
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.metrics.scores import summarise
 from saltern.models import build_model
 from saltern.progress import Progress
+from saltern.report import html
+from saltern.report.artifacts import read_oof_scores
+from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.pictures import Load, Sample
 from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir, atomic, read_json, write_json
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
+from saltern.submission.voc import write_voc_results
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +82,28 @@ def make_folds(job: Job) -> pd.DataFrame:
     """The run's split (id, fold): the one in its folder, or a new one, saved there."""
     job.begin()
     if not job.run.folds.exists():
-        save_folds(job.run.folds, assign_folds(job.dataset.train, job.config.folds))
+        division = divide(job.dataset, job.config.folds, job.progress)
+        for warning in division.report.warnings():
+            log.warning("folds: %s", warning)
+        write_json(job.run.folds_report, division.report.as_dict())
+        save_folds(job.run.folds, division.folds)
     return job.folds
+
+
+def preview(job: Job) -> Path:
+    """A contact sheet of training images as batches will hold them, with outlined masks.
+
+    The images are spread evenly over the coverage of the foreground, beginning with the fullest.
+    """
+    table = job.dataset.train.sort_values("coverage", ascending=False)
+    rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
+    stride = build_model(job.config.model, pretrained=False).stride
+    settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
+    sheet = contact_sheet(job.labelled, rows, job.config.dataset, job.config.augment, settings)
+    path = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path.with_suffix(".png")
+    with atomic(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
+    return path
 
 
 def train_fold(job: Job, number: int) -> None:
@@ -91,9 +121,8 @@ def train_fold(job: Job, number: int) -> None:
         schedule = Schedule(config.schedule)
         trainer = Trainer(job.runtime, schedule, config.trainer, config.optim, fold, epoch_log, job.progress)
         state = trainer.fit(network, data, seed)
-    predictor, stride = job.fold_predictor([fold])
     rows = [job.row_of[name] for name in split.val]
-    _store(job, predictor, stride, job.labelled, rows, job.run.oof, f"fold_{number}_")
+    job.store_probs([fold], job.labelled, rows, job.run.oof / f"fold_{number}_")
     if job.runtime.is_main:
         weights = network.weights_report
         write_json(
@@ -113,25 +142,25 @@ def train_fold(job: Job, number: int) -> None:
 def tune_decision(job: Job) -> None:
     """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested."""
     run, config = job.run, job.config.inference
-    folds = trained_folds(job)
+    folds = job.trained_folds()
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     store = ProbStore(run.oof)
 
-    def samples() -> Iterator[Sample]:
+    def samples() -> Iterator[tuning.Sample]:
         with job.progress.track("tune", len(fold_of)):
             for name in store:
                 if name in fold_of:
                     yield name, store[name], job.truth_of(name)
                     job.progress.advance(1)
 
-    statistics = collect(samples(), config.thresholds)
+    statistics = tuning.collect(samples(), config.thresholds)
     missing = sorted(set(fold_of) - set(statistics.ids))
     if missing:
         raise RunError(
             f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
             "delete the fold_*/done.json and run `make train` again."
         )
-    decision = tune(statistics, config).decision
+    decision = tuning.tune(statistics, config).decision
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
@@ -139,60 +168,46 @@ def tune_decision(job: Job) -> None:
     write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
 
 
-def trained_folds(job: Job) -> list[int]:
-    """The folds whose probabilities count; warns where the run has more, refuses where one is half trained."""
-    if job.run.ensemble.exists():
-        return list(read_json(job.run.ensemble)["folds"])
-    finished, known = job.run.finished_folds(), fold_numbers(job.folds)
-    begun = [number for number in known if number not in finished and job.run.fold(number).path.exists()]
-    if begun:
-        raise RunError(f"{job.run.path}: the training of folds {begun} is not finished; run `make train` again first.")
-    if not finished:
-        raise RunError(f"{job.run.path}: no fold is trained yet; run `make train` first.")
-    if finished != known:
-        log.warning(
-            "only folds %s of %s are trained: scores and decision come from their images alone", finished, known
-        )
-    return finished
-
-
 def predict_test(job: Job) -> None:
     """Store the mean test probabilities over trained folds, snapshots and views."""
-    folds = trained_folds(job)
+    folds = job.trained_folds()
     table = job.dataset.test
     if not len(table):
         raise RunError(f"{job.dataset.root}: there are no test images to predict.")
-    predictor, stride = job.fold_predictor([job.run.fold(number) for number in folds])
+    members = [job.run.fold(number) for number in folds]
     source = open_source(job.dataset, table, job.config.dataset)
     (job.run.test / "done.json").unlink(missing_ok=True)
-    _store(job, predictor, stride, source, range(len(table)), job.run.test, "test_")
+    job.store_probs(members, source, range(len(table)), job.run.test / "test_")
     write_json(job.run.test / "done.json", {"folds": folds, "images": len(table)})
 
 
-def _store(
-    job: Job, predictor: Predictor, stride: int, source: ImageSource, rows: Iterable[int], folder: Path, prefix: str
-) -> None:
-    """Write the probabilities of `rows` to shards of `folder`, each rank its own."""
-    if job.runtime.is_main:
-        clear_shards(folder, prefix)
-    job.runtime.barrier()
-    rows = list(rows)
-    with (
-        ProbWriter(folder, f"{prefix}{job.runtime.rank}", job.config.inference.shard_mb) as writer,
-        job.progress.track(f"predict {prefix.rstrip('_')}", len(rows)),
-    ):
-        for row, probs in predict_rows(predictor, job.eval_batches(source, rows, stride), job.progress):
-            writer.add(source.samples[row].id, probs.numpy())
-    job.runtime.barrier()
-
-
 def write_submission(job: Job) -> SubmissionProof:
-    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it."""
+    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it.
+
+    For VOC the masks are also written as result PNGs, under the first of the foreground's class ids.
+    """
     decision = read_decision(job.run.decision)
     store = ProbStore(job.run.test)
     ids = job.dataset.submission_ids or list(job.dataset.test["id"])
-    masks = ((name, decide(store[name], decision)) for name in store)
-    return submission.write_submission(job.run.submission, masks, ids, job.config.submission)
+
+    def masks() -> Iterator[tuple[str, np.ndarray]]:
+        return ((name, decide(store[name], decision)) for name in store)
+
+    if isinstance(job.config.dataset, VocConfig):
+        write_voc_results(job.run.voc_results, masks(), ids, job.config.dataset.class_ids()[0])
+    return submission.write_submission(job.run.submission, masks(), ids, job.config.submission)
+
+
+def write_report(job: Job) -> None:
+    """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
+    coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    html.write_report(job.run, _pixels(job), coverage)
+
+
+def _pixels(job: Job) -> Load:
+    """Image, truth and out-of-fold probabilities by id, for a page."""
+    store = ProbStore(job.run.oof)
+    return lambda name: Sample(*job.pixels_of(name), store[name])
 
 
 def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
@@ -212,9 +227,9 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     weights = config.weights or [1.0] * len(config.runs)
     if len(weights) != len(config.runs) or min(weights) <= 0:
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    members = [Job(_reconfigured(config, name)) for name in config.runs]
-    job = Job(_reconfigured(config, config.runs[0]), progress or Progress())
-    job.config.name, job.config.overwrite = config.name, config.overwrite
+    members = [Job.reopen(config.outputs, name) for name in config.runs]
+    job = Job.reopen(config.outputs, config.runs[0])
+    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress())
     _begin_ensemble(job, members, weights)
     for kind in ("oof", "test"):
         folders = [member.run.file(kind) for member in members]
@@ -230,15 +245,8 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     return job
 
 
-def _reconfigured(config: EnsembleConfig, name: str) -> RunConfig:
-    """The frozen config of the run `name`, in the folder where the ensemble looks for runs."""
-    member = thaw(RunDir.of(config.outputs, name).config)
-    member.outputs, member.name = config.outputs, name
-    return member
-
-
 def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
-    folds = [trained_folds(member) for member in members]
+    folds = [member.trained_folds() for member in members]
     if any(other != folds[0] for other in folds):
         raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
     if any(not member.folds.equals(members[0].folds) for member in members):
@@ -251,6 +259,18 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
     save_folds(job.run.folds, members[0].folds)
     names = [member.run.name for member in members]
     write_json(job.run.ensemble, {"runs": names, "weights": weights, "folds": folds[0]})
+
+
+def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
+    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
+    members: dict[str, Member] = {}
+    for name in config.runs:
+        job = Job.reopen(config.outputs, name)
+        table = read_oof_scores(job.run.oof_scores)
+        members[name] = Member(table, read_decision(job.run.decision), _pixels(job))
+        coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+    page = RunDir.of(Path(config.outputs) / "compare", config.name).report
+    return page, write_compare(page, members, config.score, coverage)
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:

@@ -146,6 +146,11 @@ class RunDir:
         return self.path / "folds.csv"
 
     @property
+    def folds_report(self) -> Path:
+        """What the split was verified for: coverage per fold, leaks."""
+        return self.path / "folds.json"
+
+    @property
     def oof(self) -> Path:
         """Out-of-fold probabilities."""
         return self.path / "oof"
@@ -179,6 +184,11 @@ class RunDir:
     def submission(self) -> Path:
         """The proven CSV."""
         return self.path / "submission.csv"
+
+    @property
+    def voc_results(self) -> Path:
+        """VOC result PNGs, in the tree that VOC's server expects."""
+        return self.path / "results" / "VOC2012" / "Segmentation" / "comp6_test_cls"
 
     @property
     def report(self) -> Path:

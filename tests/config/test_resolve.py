@@ -9,8 +9,9 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from saltern.config import CONFIG_DIR, LOSS_PARAMS, ConfigError, RunConfig, compose_config, explain
+from saltern.config.datasets import TgsConfig
 from saltern.config.resolve import SCHEMAS
-from saltern.config.schema import SmpConfig, TgsConfig
+from saltern.config.schema import SmpConfig
 
 
 def choices() -> list[tuple[str, str]]:
@@ -19,7 +20,12 @@ def choices() -> list[tuple[str, str]]:
     return sorted((group.name, path.stem) for group in groups for path in group.glob("*.yaml"))
 
 
-NEEDED = {"voc": ["dataset.foreground=[car]"], "file": ["folds.file=folds.csv"]}
+NEEDED = {
+    ("dataset", "voc"): ["dataset.foreground=[car]"],
+    ("folds", "file"): ["folds.file=folds.csv"],
+    ("folds", "group"): ["folds.group=group"],
+    ("folds", "stratified_group"): ["folds.group=group"],
+}
 """What a choice leaves to the user."""
 
 
@@ -38,7 +44,7 @@ def test_every_choice_of_every_group_composes() -> None:
     found = choices()
     assert len(found) >= 15, f"too few configs under {CONFIG_DIR}"
     for group, name in found:
-        config = compose_config("run", [f"{group}={name}", *NEEDED.get(name, [])])
+        config = compose_config("run", [f"{group}={name}", *NEEDED.get((group, name), [])])
         assert isinstance(config, RunConfig), (group, name)
 
 

@@ -89,8 +89,8 @@ def test_all_problems_are_told_together(tgs_root: Path, png: Write) -> None:
         "d.png: not readable as an image: it ends after",
         "the id 'f' has no image",
         "the id 'c' stands 2 times",
-        "the id '13' has no image in test/images",
-        "the image '0011' is not in sample_submission.csv",
+        "the id '13' has no test image",
+        "no row for the test image '0011'",
     ):
         assert expected in text
     assert "9 problems found" in text

@@ -1,5 +1,13 @@
 """The whole run as typed dataclasses; Hydra's objects stay inside this package and `scripts/`."""
 
+from saltern.config.datasets import (
+    DatasetConfig,
+    FolderConfig,
+    SampleConfig,
+    SubmissionConfig,
+    TgsConfig,
+    VocConfig,
+)
 from saltern.config.explain import explain
 from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
 from saltern.config.losses import LOSS_PARAMS, LossTerm
@@ -12,24 +20,18 @@ from saltern.config.resolve import (
 from saltern.config.schema import (
     AugmentConfig,
     CompareConfig,
-    DatasetConfig,
     EnsembleConfig,
-    FolderConfig,
     FoldsConfig,
     InferenceConfig,
     ModelConfig,
     OptimConfig,
     PhaseConfig,
     RunConfig,
-    SampleConfig,
     ScheduleConfig,
     ScoreConfig,
     SmpConfig,
-    SubmissionConfig,
-    TgsConfig,
     TrainerConfig,
     TransformConfig,
-    VocConfig,
 )
 from saltern.errors import ConfigError
 

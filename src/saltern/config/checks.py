@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 
 from saltern.config import choices
+from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.schema import (
-    DatasetConfig,
     FoldsConfig,
     InferenceConfig,
     ModelConfig,
@@ -13,7 +13,6 @@ from saltern.config.schema import (
     PhaseConfig,
     RunConfig,
     SmpConfig,
-    SubmissionConfig,
     TrainerConfig,
 )
 from saltern.errors import ConfigError, unknown
@@ -65,6 +64,33 @@ def _check_dataset(dataset: DatasetConfig) -> None:
     _require(alone, "dataset.long_side", dataset.long_side, "null where dataset.resize is set, since that decides")
     _require(0 <= dataset.overlap < 1, "dataset.overlap", dataset.overlap, "0 to below 1")
     _require(dataset.cache_mb >= 0, "dataset.cache_mb", dataset.cache_mb, "0 or more")
+    if isinstance(dataset, VocConfig):
+        dataset.class_ids()
+        _require(bool(dataset.masks), "dataset.masks", dataset.masks, "at least one folder name")
+    if isinstance(dataset, SampleConfig):
+        for key in ("train", "test", "side"):
+            _require(getattr(dataset, key) >= 2, f"dataset.{key}", getattr(dataset, key), "at least 2")
+    if isinstance(dataset, FolderConfig):
+        _check_folder(dataset)
+
+
+def _check_folder(dataset: FolderConfig) -> None:
+    _one_of(dataset.id, "dataset.id", ("stem", "name"))
+    check_submission(dataset.rle_form, "dataset.rle_form")
+    one = (dataset.masks is None) != (dataset.rle_csv is None)
+    _require(one, "dataset.masks", dataset.masks, "a pattern, or null where dataset.rle_csv names a CSV")
+    if dataset.masks is not None:
+        _require("{stem}" in dataset.masks, "dataset.masks", dataset.masks, "a pattern with {stem} in it")
+    values = (dataset.mask_foreground, dataset.mask_threshold)
+    _require(None in values, "dataset.mask_threshold", values[1], "null where dataset.mask_foreground is set")
+    for key in ("images", "masks", "test_images", "rle_csv", "submission_csv"):
+        path = getattr(dataset, key)
+        below = path is None or not (path.startswith("/") or ".." in path.split("/") or not path)
+        _require(below, f"dataset.{key}", path, "a path below dataset.root, with / between folders")
+    try:
+        re.compile(dataset.group or "")
+    except re.error as error:
+        raise ConfigError(f"dataset.group={dataset.group!r}: no regular expression ({error}).") from None
 
 
 def _check_folds(folds: FoldsConfig) -> None:

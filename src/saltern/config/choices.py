@@ -1,6 +1,11 @@
 """The names a setting may take, as literal tables that need no torch; tests hold them against the libraries."""
 
 LAYOUTS = ("sample", "tgs", "voc", "folder")
+VOC_CLASSES = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+)  # fmt: skip
+"""Pascal VOC's classes by id: the first is 1, the last 20; 0 is background."""
 FOLD_KINDS = (
     "random",
     "stratified",

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from saltern.config import schema
+from saltern.config import datasets, schema
 from saltern.config.resolve import compose_config, resolve
 from saltern.errors import ConfigError, RunError
 
@@ -16,10 +16,10 @@ VARIANTS: dict[str, tuple[str, dict[str, type]]] = {
     "dataset": (
         "layout",
         {
-            "sample": schema.SampleConfig,
-            "tgs": schema.TgsConfig,
-            "voc": schema.VocConfig,
-            "folder": schema.FolderConfig,
+            "sample": datasets.SampleConfig,
+            "tgs": datasets.TgsConfig,
+            "voc": datasets.VocConfig,
+            "folder": datasets.FolderConfig,
         },
     ),
     "model": ("kind", {"smp": schema.SmpConfig}),

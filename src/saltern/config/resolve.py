@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import schema
+from saltern.config import datasets, schema
 from saltern.config.checks import check_run, check_submission
 from saltern.errors import ConfigError, unknown
 
@@ -23,13 +23,13 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "ensemble_schema": schema.EnsembleConfig,
         "compare_schema": schema.CompareConfig,
         "score_schema": schema.ScoreConfig,
-        "submission_schema": schema.SubmissionConfig,  # in no group: see compose_config
+        "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
     "dataset": {
-        "sample_schema": schema.SampleConfig,
-        "tgs_schema": schema.TgsConfig,
-        "voc_schema": schema.VocConfig,
-        "folder_schema": schema.FolderConfig,
+        "sample_schema": datasets.SampleConfig,
+        "tgs_schema": datasets.TgsConfig,
+        "voc_schema": datasets.VocConfig,
+        "folder_schema": datasets.FolderConfig,
     },
     "folds": {"folds_schema": schema.FoldsConfig},
     "augment": {"augment_schema": schema.AugmentConfig},
@@ -47,7 +47,10 @@ def register() -> None:
     store = ConfigStore.instance()
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
-            store.store(group=group or None, name=name, node=cls)
+            node = OmegaConf.structured(cls)
+            if group == "model":  # what a library takes beyond our keys may be given without a plus sign
+                OmegaConf.set_struct(node.options, False)
+            store.store(group=group or None, name=name, node=node)
 
 
 def resolve(raw: DictConfig) -> Any:

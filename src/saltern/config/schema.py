@@ -1,4 +1,4 @@
-"""The whole run as typed dataclasses, on one page. No torch here: a typo is answered in under a second.
+"""The whole run as typed dataclasses; those of the data sets are in `datasets`. No torch: a typo is answered at once.
 
 A string under a field says what it means. Checks of one value, or of several together, live in `check_*`
 of `saltern.config.checks`.
@@ -9,73 +9,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from saltern.config.datasets import DatasetConfig, SubmissionConfig
 from saltern.config.losses import LossTerm, parse_loss
-
-
-# ---------------------------------------------------------------------------------------- dataset
-@dataclass(kw_only=True)
-class DatasetConfig:
-    """What every layout shares: where the data lies, and how an image is brought to network size."""
-
-    layout: str = MISSING
-    """One of LAYOUTS; fixed by the file under `configs/dataset`."""
-    root: str = MISSING
-    """Folder of the data set; relative to the folder `make` is called in."""
-    resize: list[int] | None = None
-    """[height, width] of the network input; probabilities are resized back. null: no resizing, only padding."""
-    long_side: int | None = None
-    """Images whose longer side exceeds this many pixels are shrunk to it; null: never."""
-    pad: str = "reflect"
-    """How images are padded to a multiple of the network's stride: reflect, edge or constant (0)."""
-    train_crop: list[int] | None = None
-    """[height, width] of random crops for training, needed where image sizes differ; null: whole images."""
-    window: int | None = None
-    """Images with a side above this many pixels are predicted in overlapping windows; null: always whole."""
-    overlap: float = 0.25
-    """The least share of a window that its neighbour covers too."""
-    cache: str = "auto"
-    """Where decoded images are kept: `memory`, a memory-mapped `file`, `none` (decode each time), or `auto`: in memory
-    while all of a table fit into cache_mb, else in a file."""
-    cache_mb: int = 4096
-    cache_dir: str | None = None
-    """Where cache files go; null: $XDG_CACHE_HOME/saltern, that is ~/.cache/saltern."""
-
-
-@dataclass(kw_only=True)
-class SampleConfig(DatasetConfig):
-    """The drawn sample data set: synthetic seismic sections in TGS layout."""
-
-    layout: str = "sample"
-    train: int = 400
-    """Number of labelled images."""
-    test: int = 100
-    """Number of test images; their truth is drawn beside them."""
-    side: int = 64
-    """Height and width of every image, pixels."""
-    seed: int = 0
-
-
-@dataclass(kw_only=True)
-class TgsConfig(DatasetConfig):
-    """The TGS salt layout: train.csv, depths.csv, sample_submission.csv, train/, test/."""
-
-    layout: str = "tgs"
-
-
-@dataclass(kw_only=True)
-class VocConfig(DatasetConfig):
-    """Pascal VOC 2012 as a binary task."""
-
-    layout: str = "voc"
-    foreground: list[Any] = MISSING
-    """Class names or ids that make the foreground, such as [car] or [person, bicycle] or [7]."""
-
-
-@dataclass(kw_only=True)
-class FolderConfig(DatasetConfig):
-    """Any pair of folders with images and masks."""
-
-    layout: str = "folder"
 
 
 # -------------------------------------------------------------------------------- folds, augment
@@ -234,21 +169,6 @@ class InferenceConfig:
     """Candidates: images whose highest probability stays below the gate become empty; 0 is no gate."""
     shard_mb: int = 64
     """Size of one file of stored probabilities."""
-
-
-@dataclass(kw_only=True)
-class SubmissionConfig:
-    """The form of the CSV; the defaults are those of the TGS competition."""
-
-    id_column: str = "id"
-    mask_column: str = "rle_mask"
-    order: str = "column"
-    """Pixels are counted down the columns (`column`) or along the rows (`row`)."""
-    index_base: int = 1
-    empty: str = ""
-    """What stands for an empty mask."""
-    relative: bool = False
-    """Starts counted from the end of the previous run (as SIIM did) instead of from the image's start."""
 
 
 # ---------------------------------------------------------------------------------------- entries

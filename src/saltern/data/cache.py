@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from saltern.config import DatasetConfig
-from saltern.data.dataset import THREADS, Dataset, Sample, samples_of
+from saltern.data.dataset import PARTS, THREADS, Dataset, Sample, samples_of
 from saltern.data.geometry import scale_image, scale_mask, scaled_size
 from saltern.data.problems import Problems
 from saltern.errors import DataError
@@ -183,7 +183,7 @@ def _caught(work: Callable[[Item], None]) -> Callable[[Item], DataError | None]:
 
 def _file_digest(sample: Sample) -> bytes:
     digest = hashlib.sha256(json.dumps([sample.id, sample.height, sample.width]).encode())
-    for path in (sample.image, sample.mask):
+    for path in (sample.image, *sample.mask.split(PARTS)):
         digest.update(hashlib.sha256(Path(path).read_bytes() if path else (sample.rle or "").encode()).digest())
     return digest.digest()
 

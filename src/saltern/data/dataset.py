@@ -12,7 +12,7 @@ import pandas as pd
 
 from saltern import rle
 from saltern.data.images import read_rgb, read_size
-from saltern.data.masks import MaskValues, coverage_of
+from saltern.data.masks import VOID, MaskValues, coverage_of
 from saltern.data.problems import Problems
 from saltern.errors import DataError
 
@@ -20,6 +20,8 @@ COLUMNS = ("id", "image", "mask", "rle", "height", "width", "coverage", "group")
 """Columns of every sample table, before the layout's own."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 THREADS = min(8, os.cpu_count() or 1)
+PARTS = "\n"
+"""Between several mask files, or several run lengths, of one row: parts of one mask."""
 
 
 class Row(Protocol):
@@ -88,7 +90,8 @@ class Dataset:
     `train` and `test` have the columns COLUMNS and the layout's own (`depth`, `split`), a fresh index from 0, and
     are sorted by id; `test` is sorted as the sample submission is, where there is one. Texts are never missing but
     may be empty: `mask` (no file), `group`. `rle` is None where the layout names no run lengths for the row (an empty
-    text is an empty mask). `coverage` is NaN where there is no truth, 0 where every pixel is void.
+    text is an empty mask). `coverage` is NaN where there is no truth, 0 where every pixel is void. Where several
+    masks of one image are to be united, `mask` holds one path a line, `rle` one text a line.
     """
 
     root: Path
@@ -125,12 +128,25 @@ class Dataset:
 def read_target(row: Row, mask_values: MaskValues, rle_form: RleForm) -> np.ndarray:
     """See `Dataset.read_mask`."""
     if row.mask:
-        target = mask_values.read(Path(row.mask))
-        _check_size(target, row, row.mask)
-        return target
+        return united([_mask_file(path, row, mask_values) for path in row.mask.split(PARTS)])
     if not isinstance(row.rle, str):
         raise DataError(f"{row.image}: no mask is known for the id {row.id!r}; test images have none.")
-    return rle_form.decode(row.rle, (int(row.height), int(row.width)), f"id {row.id!r}")
+    size = int(row.height), int(row.width)
+    return united([rle_form.decode(text, size, f"id {row.id!r}") for text in row.rle.split(PARTS)])
+
+
+def united(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Parts of one mask, each uint8 (H, W) in {0, 1, 255}, as one: foreground wins over void, void over background."""
+    if len(parts) == 1:
+        return parts[0]
+    ranked = np.array([0, 2, 1], np.uint8)[np.minimum(np.stack(parts), 2)]  # background, foreground, void
+    return np.array([0, VOID, 1], np.uint8)[ranked.max(axis=0)]
+
+
+def _mask_file(path: str, row: Row, mask_values: MaskValues) -> np.ndarray:
+    target = mask_values.read(Path(path))
+    _check_size(target, row, path)
+    return target
 
 
 def _check_size(pixels: np.ndarray, row: Row, path: str) -> None:
@@ -235,3 +251,21 @@ def add_missing(problems: Problems, kind: str, ids: Iterable[str], say: str) -> 
     """One problem of `kind` for each of `ids`, worded by `say`, in which {id} stands for the id."""
     for name in ids:
         problems.add(kind, say.replace("{id}", repr(name)))
+
+
+def match_submission(ids: list[str], images: dict[str, Path], path: Path, problems: Problems) -> dict[str, Path]:
+    """The test images in the order of the sample submission at `path`; ids that only one side has become problems."""
+    known = set(ids)
+    add_missing(
+        problems,
+        "submission ids without a test image",
+        (name for name in ids if images and name not in images),
+        f"{path}: the id {{id}} has no test image; unpack the test images again",
+    )
+    add_missing(
+        problems,
+        "test images without a submission row",
+        (name for name in images if name not in known),
+        f"{path}: no row for the test image {{id}}; are these images of another data set?",
+    )
+    return {name: images[name] for name in ids if name in images}

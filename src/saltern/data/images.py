@@ -13,6 +13,8 @@ from saltern.errors import DataError
 
 MAX_PIXELS = 1 << 27
 """134 million pixels; a file that claims more is taken for damaged."""
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
+"""Pillow's other decoders, of which some start programs, stay unused."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -25,7 +27,7 @@ def read_size(path: Path) -> tuple[int, int]:
     if path.suffix.lower() == ".png":
         return _verify_png(_bytes(path), path)
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=_FORMATS) as image:
             return image.height, image.width
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.") from None
@@ -125,7 +127,7 @@ def _decode(data: bytes, where: object) -> Image.Image:
     if data.startswith(_PNG) or str(where).lower().endswith(".png"):
         _verify_png(data, where)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(image.height, image.width, where)
             image.load()
             return image

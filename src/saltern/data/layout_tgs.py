@@ -6,7 +6,16 @@ import pandas as pd
 
 from saltern.config import DatasetConfig
 from saltern.data.csvs import read_csv, unique_ids
-from saltern.data.dataset import Dataset, Entry, RleForm, add_missing, existing_root, images_in, measure
+from saltern.data.dataset import (
+    Dataset,
+    Entry,
+    RleForm,
+    add_missing,
+    existing_root,
+    images_in,
+    match_submission,
+    measure,
+)
 from saltern.data.masks import MaskValues
 from saltern.data.problems import Problems
 from saltern.errors import DataError
@@ -32,9 +41,8 @@ def read_tgs(config: DatasetConfig) -> Dataset:
     submission_ids = _submission_ids(root / "sample_submission.csv", problems)
     test_folder = root / "test" / "images"
     images = images_in(test_folder, problems) if test_folder.is_dir() or submission_ids else {}
-    if submission_ids is not None and images:
-        _match(submission_ids, images, root, problems)
-        images = {name: images[name] for name in submission_ids if name in images}
+    if submission_ids is not None:
+        images = match_submission(submission_ids, images, root / "sample_submission.csv", problems)
     test_entries = [Entry(name, str(path), extra={"depth": depths.get(name)}) for name, path in images.items()]
     test = measure(test_entries, mask_values, rle_form, problems)
     problems.raise_any()
@@ -109,19 +117,3 @@ def _submission_ids(path: Path, problems: Problems) -> list[str] | None:
     if not path.is_file():
         return None
     return list(_columns(path, "rle_mask", problems))
-
-
-def _match(ids: list[str], images: dict[str, Path], root: Path, problems: Problems) -> None:
-    known = set(ids)
-    add_missing(
-        problems,
-        "submission ids without a test image",
-        (name for name in ids if name not in images),
-        f"{root / 'sample_submission.csv'}: the id {{id}} has no image in test/images; unpack test.zip again",
-    )
-    add_missing(
-        problems,
-        "test images without a submission row",
-        (name for name in images if name not in known),
-        f"{root / 'test' / 'images'}: the image {{id}} is not in sample_submission.csv; files of another data set?",
-    )

@@ -5,13 +5,17 @@ from typing import Any
 
 from saltern.config import ConfigError, DatasetConfig
 from saltern.data.dataset import Dataset
+from saltern.data.layout_folder import read_folder
 from saltern.data.layout_tgs import read_tgs
+from saltern.data.layout_voc import read_voc
 from saltern.data.sample import read_sample
 from saltern.errors import unknown
 
 LAYOUTS: dict[str, Callable[[Any], Dataset]] = {
     "sample": read_sample,
     "tgs": read_tgs,
+    "voc": read_voc,
+    "folder": read_folder,
 }
 
 

@@ -1,21 +1,18 @@
 """Batches for training and for prediction, the same whatever the number of workers."""
 
-import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from saltern.config import AugmentConfig, DatasetConfig
 from saltern.data.augment import build_augment
 from saltern.data.cache import ImageSource, in_threads
 from saltern.data.geometry import Fit, pad_image, pad_mask, plan_fit, plan_pad, scale_image
+from saltern.data.workers import Arrays, Key, Workers
 from saltern.errors import DataError
 
 
@@ -35,10 +32,6 @@ class Batch:
         images = self.images.to(device, non_blocking=True)
         images = images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         return Batch(images, self.targets.to(device, non_blocking=True), self.rows)
-
-    def pin_memory(self) -> "Batch":
-        """A copy in page-locked memory, for asynchronous transfer to a GPU."""
-        return Batch(self.images.pin_memory(), self.targets.pin_memory(), self.rows)
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class LoaderSettings:
 
 
 class _Maker:
-    """Makes the batch of a key; the same in this process and in a worker."""
+    """Makes the batch of a key: the same in this process and in a worker."""
 
     def __init__(
         self, source: ImageSource, dataset: DatasetConfig, augment: AugmentConfig, settings: LoaderSettings
@@ -78,10 +71,10 @@ class _Maker:
         self._crop = None if dataset.train_crop is None else (dataset.train_crop[0], dataset.train_crop[1])
         self._border = dataset.pad
 
-    def __getitem__(self, key: tuple[int, tuple[int, ...]]) -> Batch:
-        """The batch of `key` = (epoch, rows)."""
+    def batch(self, key: Key) -> Arrays:
+        """Images uint8 (B, H, W, 3) and targets uint8 (B, H, W) of `key` = (epoch, rows)."""
         epoch, rows = key
-        pairs = [self._sample(row, epoch) for row in rows]
+        pairs = [self.sample(row, epoch) for row in rows]
         sizes = sorted({mask.shape for _, mask in pairs})
         if len(sizes) > 1:
             shown = " and ".join(f"{height} x {width}" for height, width in sizes[:2])
@@ -89,11 +82,10 @@ class _Maker:
                 f"training images of different sizes ({shown}) cannot share a batch; set "
                 "dataset.train_crop=[height,width] for random crops, or dataset.resize=[height,width]."
             )
-        images = torch.from_numpy(np.stack([image for image, _ in pairs])).permute(0, 3, 1, 2)
-        targets = torch.from_numpy(np.stack([mask for _, mask in pairs]))[:, None]
-        return Batch(images, targets, torch.tensor(rows))
+        return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
-    def _sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    def sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them."""
         random = np.random.default_rng([self._settings.seed, 1, epoch, row])
         image, mask = self._augment(self._source.image(row), self._source.mask(row), random)
         if self._crop is not None:
@@ -102,6 +94,17 @@ class _Maker:
         height, width = mask.shape
         fit = plan_pad((height, width), (-(-height // stride) * stride, -(-width // stride) * stride), self._border)
         return pad_image(image, fit), pad_mask(mask, fit)
+
+
+def sample_maker(
+    source: ImageSource, dataset: DatasetConfig, augment: AugmentConfig, settings: LoaderSettings
+) -> Callable[[int, int], tuple[np.ndarray, np.ndarray]]:
+    """A function (row, epoch) → image uint8 (H, W, 3) and mask uint8 (H, W) exactly as training batches hold them.
+
+    Raises:
+        ConfigError: an augmentation that cannot be built.
+    """
+    return _Maker(source, dataset, augment, settings).sample
 
 
 def random_crop(
@@ -137,7 +140,7 @@ class TrainLoader:
                 f"{len(rows)} training images for {settings.world_size} process(es) in batches of "
                 f"{settings.batch_size}: expected at least 2 for each. Use more images or fewer folds or processes."
             )
-        self._workers = self._start_workers() if settings.workers else None
+        self._workers: Workers | None = None
 
     def __len__(self) -> int:
         """Batches of an epoch, per rank."""
@@ -147,7 +150,13 @@ class TrainLoader:
         """Choose the epoch that the next iteration delivers."""
         self._epoch = epoch
 
-    def keys(self) -> Iterator[tuple[int, tuple[int, ...]]]:
+    def close(self) -> None:
+        """End the worker processes, if any; they also end with the loader itself."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def keys(self) -> Iterator[Key]:
         """(epoch, rows) of every batch of the epoch, for this rank."""
         settings = self._settings
         order = np.random.default_rng([settings.seed, 0, self._epoch]).permutation(self._rows)
@@ -156,46 +165,25 @@ class TrainLoader:
             yield self._epoch, tuple(mine[end - settings.batch_size : end].tolist())
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._workers is not None:
-            return iter(self._workers)
-        return (self._maker[key] for key in self.keys())
+        keys = list(self.keys())
+        if self._settings.workers:
+            made = self._started().batches(keys)
+        else:
+            made = (_tensors(self._maker.batch(key)) for key in keys)
+        for (_, rows), (images, targets) in zip(keys, made, strict=True):
+            yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows))
 
-    def _start_workers(self) -> DataLoader:
-        fork = "fork" if "fork" in multiprocessing.get_all_start_methods() else None  # shares the cache without copies
-        return DataLoader(
-            self._maker,  # type: ignore[arg-type]  # it has no length; the keys come from the sampler
-            batch_size=None,
-            sampler=_Keys(self),
-            num_workers=self._settings.workers,
-            collate_fn=_as_it_is,
-            worker_init_fn=_one_thread,
-            persistent_workers=True,
-            prefetch_factor=4,
-            multiprocessing_context=fork,
-            pin_memory=torch.cuda.is_available(),
-        )
+    def _started(self) -> Workers:
+        """The workers, started at the first use and kept from epoch to epoch."""
+        if self._workers is None:
+            _, mask = self._maker.sample(int(self._rows[0]), 0)
+            most = min(self._settings.batch_size, len(self._rows)) * mask.size * 4
+            self._workers = Workers(self._maker.batch, self._settings.workers, most)
+        return self._workers
 
 
-class _Keys:
-    """The loader's keys as a sampler, read anew for each epoch."""
-
-    def __init__(self, loader: TrainLoader) -> None:
-        self._loader = loader
-
-    def __len__(self) -> int:
-        return len(self._loader)
-
-    def __iter__(self) -> Iterator[tuple[int, tuple[int, ...]]]:
-        return self._loader.keys()
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
-
-
-def _one_thread(_worker: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
+def _tensors(arrays: Arrays) -> tuple[Tensor, Tensor]:
+    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
 
 
 def train_loader(
@@ -217,7 +205,7 @@ def train_loader(
         raise DataError(f"no mask is known for {len(blind)} of the training images, the first is {blind[0]!r}.")
     maker = _Maker(source, dataset, augment, settings)
     first_of_size = {source.scaled[row]: int(row) for row in reversed(positions)}
-    maker[0, tuple(first_of_size.values())[-8:]]  # refuses different sizes now, not in the middle of an epoch
+    maker.batch((0, tuple(first_of_size.values())[-8:]))  # refuses different sizes now, not in the middle of an epoch
     return TrainLoader(maker, positions, settings)
 
 

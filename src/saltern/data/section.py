@@ -30,7 +30,7 @@ def draw_section(random: np.random.Generator, side: int) -> Section:
     rocks *= 1 + 0.5 * _smooth(random, side, side / 5)
     rocks = _disturb(random, rocks, side)
     seismic = _insert_salt(random, rocks, salt, side)
-    seismic += random.uniform(0.04, 0.3) * _smooth(random, side, random.uniform(0.5, 1.1))
+    seismic += random.uniform(0.04, 0.16) * _smooth(random, side, random.uniform(0.5, 1.1))
     seismic = gaussian_filter(seismic, random.uniform(0.3, 0.9))
     middle, contrast = random.uniform(85, 165), random.uniform(22, 52)
     image = np.clip(middle + contrast * seismic / max(seismic.std(), 1e-6) * 0.9, 0, 255).astype(np.uint8)
@@ -101,25 +101,25 @@ def _salt_distance(random: np.random.Generator, y: Grid, x: Grid) -> Grid:
 
 def _disturb(random: np.random.Generator, rocks: Grid, side: int) -> Grid:
     """What is no salt but resembles it: quiet water above, and stretches where the reflectors are lost."""
-    if random.random() < 0.4:
-        lost = _smooth(random, side, side / random.uniform(4, 9)) > random.uniform(0.6, 1.6)
+    if random.random() < 0.25:
+        lost = _smooth(random, side, side / random.uniform(4, 9)) > random.uniform(0.9, 1.8)
         keep = gaussian_filter(1.0 - lost, random.uniform(1.0, 4.0))
-        chaos = random.uniform(0.2, 0.7) * _smooth(random, side, random.uniform(0.8, 1.8))
+        chaos = random.uniform(0.4, 0.8) * _smooth(random, side, random.uniform(0.8, 1.8))
         rocks = rocks * keep + chaos * (1 - keep)
     if random.random() < 0.12:
         slope, at = random.normal(0, 0.08), random.uniform(0.1, 0.5) * side
         y, x = np.mgrid[:side, :side]
         water = y + slope * x < at
-        rocks = np.where(water, 0.03 * rocks, rocks)
+        rocks = np.where(water, 0.03 * rocks - 0.5, rocks)
     return rocks
 
 
 def _insert_salt(random: np.random.Generator, rocks: Grid, salt: Grid, side: int) -> Grid:
-    """Dim chaos inside, a bright and often broken reflection along the outline, an edge that is not sharp."""
-    inside = 1 / (1 + np.exp(-np.clip(salt / random.uniform(0.4, 1.8), -30, 30)))
-    texture = random.uniform(0.08, 0.5) * _smooth(random, side, random.uniform(0.8, 2.2))
-    through = random.uniform(0.0, 0.3)
-    filled = rocks * (1 - inside * (1 - through)) + texture * inside
-    strength = random.uniform(0.0, 2.2) * np.clip(0.5 + _smooth(random, side, side / 5), 0, 1.5)
+    """Dim, slightly brighter chaos inside, a bright and often broken reflection along the outline, a blurred edge."""
+    inside = 1 / (1 + np.exp(-np.clip(salt / random.uniform(0.4, 1.4), -30, 30)))
+    texture = random.uniform(0.05, 0.25) * _smooth(random, side, random.uniform(0.8, 2.2))
+    tone, through = random.uniform(0.3, 0.9), random.uniform(0.0, 0.1)
+    filled = rocks * (1 - inside * (1 - through)) + (tone + texture) * inside
+    strength = random.uniform(0.4, 2.2) * np.clip(0.6 + _smooth(random, side, side / 5), 0, 1.5)
     width = random.uniform(0.8, 1.8)
-    return filled + strength * np.exp(-((salt - width) ** 2) / (2 * width**2)) * np.sign(random.normal(0.6, 1.0))
+    return filled + strength * np.exp(-((salt - width) ** 2) / (2 * width**2))

@@ -67,10 +67,14 @@ class Micro:
         return (self.index + 1) % self.accumulate == 0 or self.index + 1 == self.steps
 
     @property
+    def first(self) -> int:
+        """Index of the first of the batches that share this batch's optimizer step."""
+        return self.index - self.index % self.accumulate
+
+    @property
     def group(self) -> int:
         """Number of batches that share this batch's optimizer step."""
-        first = self.index - self.index % self.accumulate
-        return min(self.accumulate, self.steps - first)
+        return min(self.accumulate, self.steps - self.first)
 
 
 class Trainer:
@@ -150,9 +154,9 @@ class Trainer:
         began = time.perf_counter()
         lr = 0.0
         for index, batch in enumerate(data.batches(self.state.epoch)):
-            lr = lr_at(at.phase, at.epoch + index / data.steps, history)
-            set_lr(optimizer, lr)
             micro = Micro(index, data.steps, self.config.accumulate)
+            lr = lr_at(at.phase, at.epoch + micro.first / data.steps, history)
+            set_lr(optimizer, lr)
             self._forward_backward(model, loss, batch, meter, micro)
             if micro.updates:
                 self._update(model, optimizer)

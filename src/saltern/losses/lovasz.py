@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from saltern.config.losses import check_params
 from saltern.losses.lovasz_kernel import lovasz
-from saltern.losses.targets import byte_labels, check_logits, full_precision, prepare
+from saltern.losses.targets import VOID, byte_labels, check_logits, full_precision, prepare
 
 
 def lovasz_hinge(
@@ -87,9 +87,12 @@ def lovasz_softmax(
         )
     chosen = _chosen(classes, channels)
     labels = byte_labels(target, probs, ignore_index, channels)
-    numbers = torch.tensor(chosen, device=probs.device, dtype=torch.uint8).view(1, -1, 1, 1)
-    one_hot = (labels[:, None] == numbers).to(torch.uint8).masked_fill(labels[:, None] == 255, 255)
-    scores = full_precision(probs[:, chosen] if len(chosen) < channels else probs)
+    one_hot = torch.stack([labels == number for number in chosen], dim=1).to(torch.uint8)
+    one_hot = one_hot.masked_fill((labels == VOID)[:, None], VOID)
+    if isinstance(classes, str):
+        scores = full_precision(probs)
+    else:
+        scores = full_precision(torch.stack([probs[:, number] for number in chosen], dim=1))
     if not per_image:
         scores, one_hot = scores.transpose(0, 1), one_hot.transpose(0, 1)
     groups = batch if per_image else 1

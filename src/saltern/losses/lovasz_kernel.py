@@ -26,13 +26,6 @@ _MOST_PIXELS = 2**30
 """A pixel number and its label must fit into 31 bits."""
 
 
-class _Shares(NamedTuple):
-    """How much each segment adds to the mean: for the foreground, and for the complement if asked for."""
-
-    foreground: Tensor
-    complement: Tensor | None
-
-
 @torch.library.custom_op("saltern::lovasz", mutates_args=())
 def lovasz(
     scores: Tensor,
@@ -94,110 +87,114 @@ lovasz.register_autograd(_backward, setup_context=_keep)
 
 def _shares(
     positives: Tensor, valid: Tensor, groups: int, symmetric: bool, skip_empty: bool, dtype: torch.dtype
-) -> _Shares:
-    """Shares (S,) from the number of foreground and of valid pixels in each segment."""
+) -> tuple[Tensor, Tensor]:
+    """How much each segment adds to the mean, for the foreground and for the complement (0 unless symmetric).
+
+    `positives` and `valid` are the numbers of foreground and of valid pixels in each segment, (S,) like the shares.
+    """
 
     def mean(size: Tensor) -> Tensor:
-        counted = (valid > 0) & ((size > 0) | (not skip_empty))
-        counted = counted.view(groups, -1)
+        counted = ((valid > 0) & ((size > 0) | (not skip_empty))).view(groups, -1)
         in_group = counted.sum(1, keepdim=True)
         filled = (in_group > 0).sum()
-        share = counted.to(dtype) / (in_group.clamp(min=1) * filled.clamp(min=1))
-        return share.flatten()
+        return (counted.to(dtype) / (in_group.clamp(min=1) * filled.clamp(min=1))).flatten()
 
     if not symmetric:
-        return _Shares(mean(positives), None)
-    return _Shares(mean(positives) / 2, mean(valid - positives) / 2)
+        return mean(positives), torch.zeros_like(positives, dtype=dtype)
+    return mean(positives) / 2, mean(valid - positives) / 2
 
 
 # ------------------------------------------------------------------------------------- CPU, float32
 def _compact(
     scores: Tensor, labels: Tensor, background_margin: float, groups: int, elu: bool, symmetric: bool, skip_empty: bool
 ) -> tuple[Tensor, Tensor]:
-    """Row by row in numpy, sorting only what adds to the loss."""
+    """Row by row in numpy, where a row stays in the cache, sorting only what adds to the loss."""
     score_rows, label_rows = scores.detach().contiguous().numpy(), labels.contiguous().numpy()
-    positives = np.count_nonzero(label_rows == 1, axis=1)
-    valid = label_rows.shape[1] - np.count_nonzero(label_rows == VOID, axis=1)
-    shares = _shares(torch.from_numpy(positives), torch.from_numpy(valid), groups, symmetric, skip_empty, torch.float64)
+    sizes = [(int(np.count_nonzero(row == 1)), int(np.count_nonzero(row == 0))) for row in label_rows]
+    counts = torch.tensor(sizes)
+    shares = torch.stack(_shares(counts[:, 0], counts.sum(1), groups, symmetric, skip_empty, torch.float64), 1)
     gradient = torch.zeros(scores.shape, dtype=torch.float32)
+    gradient_rows = gradient.numpy()
     total = 0.0
-    for row in range(len(score_rows)):
-        share = float(shares.foreground[row])
-        other = 0.0 if shares.complement is None else float(shares.complement[row])
-        if share == other == 0.0:
+    for row, (share, other) in enumerate(shares.tolist()):
+        if share == other == 0:
             continue
-        segment = _Segment(score_rows[row], label_rows[row], int(positives[row]), int(valid[row]))
-        total += segment.add(gradient.numpy()[row], background_margin, elu, share, other)
+        truth, rest = _Side(sizes[row][0], share), _Side(sizes[row][1], other)
+        foreground = label_rows[row] == 1
+        errors = _activated(score_rows[row], foreground, background_margin, elu)
+        if truth.size + rest.size < errors.size:
+            errors[label_rows[row] == VOID] = 0
+        total += _fill(gradient_rows[row], errors, foreground, truth, rest)
+        if elu:
+            gradient_rows[row] *= np.minimum(errors, 1)
     return torch.tensor(total, dtype=torch.float32), gradient
 
 
-class _Segment(NamedTuple):
-    """One row of scores and labels with its number of foreground and of valid pixels."""
-
-    scores: np.ndarray
-    labels: np.ndarray
-    positives: int
-    valid: int
-
-    def add(self, gradient: np.ndarray, background_margin: float, elu: bool, share: float, other: float) -> float:
-        """Write the gradient of this segment into `gradient`; its share of the loss."""
-        foreground = self.labels == 1
-        errors = _activated(self.scores, foreground, background_margin, elu)
-        if self.valid < errors.size:
-            errors[self.labels == VOID] = 0.0
-        pixels, is_foreground, ordered = _descending(errors, foreground, only_first=self.positives == 0 and not other)
-        weights = np.zeros_like(ordered)
-        if share:
-            weights += _growth(is_foreground, self.positives) * np.float32(share)
-        if other:
-            weights += _growth(1 - is_foreground, self.valid - self.positives) * np.float32(other)
-        loss = float(np.dot(ordered, weights))
-        if elu:
-            weights *= np.minimum(ordered, 1.0)
-        gradient[pixels] = np.where(is_foreground, -weights, weights)
-        return loss
-
-
 def _activated(scores: np.ndarray, foreground: np.ndarray, background_margin: float, elu: bool) -> np.ndarray:
-    """Errors after the activation, relu up to negative values, which count as 0."""
-    margin = np.float32(background_margin)
-    errors = np.where(foreground, np.float32(1) - scores, margin + scores)
+    """Errors after the activation; 0 where a pixel adds nothing."""
+    flipped = foreground.astype(np.uint32)
+    flipped <<= 31
+    flipped ^= scores.view(np.uint32)  # a sign bit for a sign: foreground has -score
+    errors = flipped.view(np.float32)
+    errors += np.float32(1) if background_margin == 1 else np.where(foreground, 1, background_margin)
     if elu:
-        return np.where(errors > 0, errors + 1, np.exp(np.minimum(errors, 0)))
-    return errors
+        return np.exp(np.minimum(errors, 0)) + np.maximum(errors, 0)
+    return np.maximum(errors, 0, out=errors)
 
 
-def _descending(
-    errors: np.ndarray, foreground: np.ndarray, only_first: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pixel numbers, labels {0, 1} and values of the positive errors, the largest first."""
-    if only_first:
-        pixels = errors.argmax(axis=0, keepdims=True)
-        pixels = pixels[~(errors[pixels] <= 0)]
-        return pixels, foreground[pixels].view(np.uint8), errors[pixels]
-    pixels = np.flatnonzero(~(errors <= 0))  # NaN stays, so that the loss shows it
+class _Side(NamedTuple):
+    """The pixels that are truth, and the share of their Jaccard loss: the foreground, or for `symmetric` the rest."""
+
+    size: int
+    share: float
+
+    def of_truth(self, others_before: np.ndarray) -> np.ndarray:
+        """Weights of the truth's own pixels, after so many wrong others."""
+        return np.float32(self.share) / (self.size + others_before).astype(np.float32)
+
+    def of_others(self, others_before: np.ndarray, truth_before: np.ndarray) -> np.ndarray:
+        """Weights of the other pixels, after so many wrong others and so many wrong pixels of the truth."""
+        if self.size == 0:
+            return np.float32(self.share) * (others_before == 0)
+        union = (self.size + others_before).astype(np.float32)
+        return np.float32(self.share) * (self.size - truth_before).astype(np.float32) / (union * (union + 1))
+
+
+def _fill(gradient: np.ndarray, errors: np.ndarray, foreground: np.ndarray, truth: _Side, rest: _Side) -> float:
+    """Write the weights, negative on foreground, into `gradient`, which holds zeros; the loss, shares applied."""
+    if truth.size == 0 and not rest.share:
+        worst = errors.argmax()
+        gradient[worst] = truth.share * (errors[worst] != 0)
+        return truth.share * float(errors[worst])
+    pixels, is_foreground = _descending(errors, foreground)
+    hits, falses = np.flatnonzero(is_foreground), np.flatnonzero(~is_foreground)
+    hits_before, falses_before = np.arange(hits.size), np.arange(falses.size)
+    of_hits = truth.of_truth(hits - hits_before)
+    of_falses = truth.of_others(falses_before, falses - falses_before)
+    if rest.share:
+        of_hits += rest.of_others(hits_before, hits - hits_before)
+        of_falses += rest.of_truth(falses - falses_before)
+    gradient[pixels[hits]] = -of_hits
+    gradient[pixels[falses]] = of_falses
+    return float((errors * np.abs(gradient)).sum())  # over all pixels, so that NaN shows; numpy sums in pairs
+
+
+def _descending(errors: np.ndarray, foreground: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel numbers of the errors above 0, the largest first, and whether they are foreground."""
+    counted = errors != 0
+    count = np.count_nonzero(counted)
+    if 4 * count < 3 * errors.size:
+        pixels = np.flatnonzero(counted)
+        errors, foreground = errors[pixels], foreground[pixels]
+    else:  # cheaper to sort the few zeros too
+        pixels = np.arange(errors.size)
     keys = np.empty((pixels.size, 2), dtype="<i4")
-    keys[:, 0] = pixels
-    keys[:, 0] <<= 1
-    keys[:, 0] |= foreground[pixels]
-    keys[:, 1] = ~errors[pixels].view(np.int32)
+    keys[:, 0] = 2 * pixels + foreground
+    np.invert(errors.view(np.int32), out=keys[:, 1])
     packed = keys.view("<i8")[:, 0]
     packed.sort()
-    return keys[:, 0] >> 1, (keys[:, 0] & 1).astype(np.uint8), (~keys[:, 1]).view(np.float32)
-
-
-def _growth(is_foreground: np.ndarray, positives: int) -> np.ndarray:
-    """Growth g of the module's docstring, for labels in descending order of their errors."""
-    if positives == 0:
-        growth = np.zeros(is_foreground.size, dtype=np.float32)
-        growth[:1] = 1.0
-        return growth
-    after = np.cumsum(is_foreground, dtype=np.int32)
-    before = after - is_foreground
-    union = np.arange(positives, positives + before.size, dtype=np.int32) - before
-    missing = (positives - before).astype(np.float32)
-    union = union.astype(np.float32)
-    return np.where(is_foreground, 1 / union, missing / (union * (union + 1)))
+    packed = packed[:count]
+    return (packed & 0xFFFFFFFF) >> 1, (packed & 1).astype(bool)
 
 
 # ------------------------------------------------------------------------------- any device, any dtype
@@ -208,15 +205,15 @@ def _dense(
     scores = scores.detach()
     foreground, void = labels == 1, labels == VOID
     positives, valid = foreground.sum(1), labels.shape[1] - void.sum(1)
-    shares = _shares(positives, valid, groups, symmetric, skip_empty, scores.dtype)
+    share, other = _shares(positives, valid, groups, symmetric, skip_empty, scores.dtype)
     errors = torch.where(foreground, 1 - scores, background_margin + scores)
     errors = torch.where(errors > 0, errors + 1, errors.clamp(max=0).exp()) if elu else errors.clamp(min=0)
     errors = errors.masked_fill(void, 0)
     order = _order(errors)
     ordered = foreground.gather(1, order)
-    weights = _dense_growth(ordered, positives, scores.dtype) * shares.foreground[:, None]
-    if shares.complement is not None:
-        weights += _dense_growth(~ordered, valid - positives, scores.dtype) * shares.complement[:, None]
+    weights = _growth(ordered, positives, scores.dtype) * share[:, None]
+    if symmetric:
+        weights += _growth(~ordered, valid - positives, scores.dtype) * other[:, None]
     weights = torch.empty_like(weights).scatter_(1, order, weights)
     loss = (weights * errors).sum()
     weights = weights * (errors.clamp(max=1) if elu else errors > 0)
@@ -233,7 +230,7 @@ def _order(errors: Tensor) -> Tensor:
     return order - rows * errors.shape[1]
 
 
-def _dense_growth(is_foreground: Tensor, positives: Tensor, dtype: torch.dtype) -> Tensor:
+def _growth(is_foreground: Tensor, positives: Tensor, dtype: torch.dtype) -> Tensor:
     """Growth g of the module's docstring for every row of labels in descending order of their errors."""
     ahead = is_foreground.flatten().cumsum(0).view(is_foreground.shape)
     start = ahead[:, :1] - is_foreground[:, :1].long()

@@ -31,7 +31,7 @@ def bce(
     truth = (labels == 1).to(logits.dtype)
     if label_smoothing:
         truth = truth * (1 - label_smoothing) + label_smoothing / 2
-    weight = None if pos_weight == 1 else logits.new_tensor(pos_weight)
+    weight = None if pos_weight == 1 else logits.new_full((), pos_weight)
     losses = functional.binary_cross_entropy_with_logits(logits, truth, pos_weight=weight, reduction="none")
     return _mean(losses, valid)
 
@@ -61,7 +61,7 @@ def focal(
     # (1 - q)^gamma as exp(gamma log(1 - q)): finite, with a finite gradient, for any gamma and any logit
     losses = -torch.exp(gamma * functional.logsigmoid(-right)) * functional.logsigmoid(right)
     if alpha is not None:
-        losses = losses * torch.where(foreground, alpha, 1 - alpha)
+        losses = losses * ((1 - alpha) + (2 * alpha - 1) * foreground.to(losses.dtype))
     return _mean(losses, labels != VOID)
 
 

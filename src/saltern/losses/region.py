@@ -51,7 +51,7 @@ class Region:
 
     def __post_init__(self) -> None:
         params = {"smooth": self.smooth, "squared": self.squared, "per_image": self.per_image, "empty": self.empty}
-        check_params("dice", params)
+        check_params("dice", params, "region")
 
 
 class RegionOptions(TypedDict, total=False):

@@ -74,18 +74,16 @@ def byte_labels(target: Tensor, logits: Tensor, ignore_index: int, classes: int)
     flat = target.detach().reshape(batch, height, width)
     if flat.dtype == torch.bool:
         return flat.to(torch.uint8)
-    if ignore_index == VOID:
-        labels = flat.to(torch.uint8)
-        known = (labels < classes) | (labels == VOID)
-    else:
+    void = None
+    if ignore_index != VOID:
         void = flat == ignore_index
-        inside = flat.masked_fill(void, 0)
-        labels = inside.to(torch.uint8).masked_fill(void, VOID)
-        flat, known = flat.masked_fill(void, VOID), (labels < classes) | void
+        flat = torch.where((flat == VOID) & ~void, classes, flat).masked_fill(void, 0)
+    labels = flat.to(torch.uint8)
+    known = (labels + 1).max() <= classes  # 255 + 1 is 0 in a byte
     if flat.dtype != torch.uint8:
-        known = known & (labels == flat)
-    _require(known.all(), target, ignore_index, classes)
-    return labels
+        known = known & (labels == flat).all()
+    _require(known, target, ignore_index, classes)
+    return labels if void is None else labels.masked_fill(void, VOID)
 
 
 def _require(known: Tensor, target: Tensor, ignore_index: int, classes: int) -> None:
@@ -95,9 +93,9 @@ def _require(known: Tensor, target: Tensor, ignore_index: int, classes: int) -> 
         torch._assert_async(known, f"target: {expected}")
         return
     if not known:
-        found = target.unique().tolist()
-        shown = ", ".join(f"{value:g}" for value in found[:8]) + (", …" if len(found) > 8 else "")
+        wrong = [value for value in target.unique().tolist() if value not in (*range(classes), ignore_index)]
+        shown = ", ".join(f"{value:g}" for value in wrong[:8]) + (", …" if len(wrong) > 8 else "")
         raise DataError(
-            f"target: values {shown}; {expected}. "
+            f"target: holds {shown}; {expected}. "
             "Divide masks of 0 and 255 by 255, threshold soft masks, or set ignore_index."
         )

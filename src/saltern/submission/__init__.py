@@ -1,1 +1,1 @@
-"""Run lengths, the proven CSV, VOC result pictures."""
+"""The proven CSV, VOC result pictures."""

@@ -1,0 +1,118 @@
+"""Images per second that the loader delivers, with and without the cache, beside a plain DataLoader.
+
+The plain loader is what one writes first: a Dataset that decodes image and mask with OpenCV each time, the same
+albumentations transforms, padding by reflection to 128 x 128, and torch's DataLoader with its own collation.
+
+    python benchmarks/loading.py dataset=tgs dataset.root=PATH [augment=flips] [--epochs 3]
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
+import albumentations as A
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from saltern.config import RunConfig, compose_config
+from saltern.data.cache import open_source
+from saltern.data.dataset import Dataset
+from saltern.data.layouts import open_dataset
+from saltern.data.loading import LoaderSettings, train_loader
+
+
+class PlainDataset(TorchDataset):
+    """Decodes at every call."""
+
+    def __init__(self, dataset: Dataset, config: RunConfig) -> None:
+        self.images, self.masks = dataset.train["image"].tolist(), dataset.train["mask"].tolist()
+        transforms = [getattr(A, item.name)(**item.args) for item in config.augment.transforms]
+        pad = A.PadIfNeeded(None, None, pad_height_divisor=32, pad_width_divisor=32, border_mode=cv2.BORDER_REFLECT_101)
+        self.pipeline = A.Compose([*transforms, pad])
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image = cv2.cvtColor(cv2.imread(self.images[index]), cv2.COLOR_BGR2RGB)
+        mask = (cv2.imread(self.masks[index], cv2.IMREAD_GRAYSCALE) > 0).astype(np.uint8)
+        done = self.pipeline(image=image, mask=mask)
+        return torch.from_numpy(done["image"]).permute(2, 0, 1), torch.from_numpy(done["mask"])[None]
+
+
+def rate(epoch: Callable[[int], Iterable[Any]], images: int, epochs: int) -> float:
+    """Median images per second over `epochs`, after one that warms up."""
+    seconds = []
+    for number in range(epochs + 1):
+        began = time.perf_counter()
+        for _ in epoch(number):
+            pass
+        seconds.append(time.perf_counter() - began)
+    return images / statistics.median(seconds[1:])
+
+
+def plain(dataset: Dataset, config: RunConfig, workers: int, epochs: int) -> float:
+    """The plain loader's images per second."""
+    loader = DataLoader(
+        PlainDataset(dataset, config),
+        config.trainer.batch_size,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+    return rate(lambda _: loader, len(dataset.train), epochs)
+
+
+def ours(dataset: Dataset, config: RunConfig, cache: str, workers: int, epochs: int) -> float:
+    """Saltern's images per second."""
+    settings = replace(config.dataset, cache=cache)
+    source = open_source(dataset, dataset.train, settings)
+    loader = train_loader(
+        source,
+        range(len(source)),
+        settings,
+        config.augment,
+        LoaderSettings(stride=32, batch_size=config.trainer.batch_size, workers=workers),
+    )
+
+    def epoch(number: int) -> Iterable[Any]:
+        loader.set_epoch(number)
+        return loader
+
+    return rate(epoch, len(source), epochs)
+
+
+def main() -> None:
+    """Print a table in Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="+")
+    parser.add_argument("--epochs", type=int, default=3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    config = compose_config("run", arguments.overrides)
+    dataset = open_dataset(config.dataset)
+    print(f"{len(dataset.train)} images, {os.cpu_count()} cores, torch {torch.__version__}, {platform.machine()}\n")
+    print("| loader | in process | 1 worker | 2 workers |\n|---|---|---|---|")
+    for name in ("plain", "none", "memory", "file"):
+        rates = [
+            plain(dataset, config, workers, arguments.epochs)
+            if name == "plain"
+            else ours(dataset, config, name, workers, arguments.epochs)
+            for workers in (0, 1, 2)
+        ]
+        label = "plain DataLoader, decodes each time" if name == "plain" else f"saltern, cache={name}"
+        print(f"| {label} | " + " | ".join(f"{value:,.0f}/s" for value in rates) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A contact sheet: what the network will be shown, with outlined masks."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from saltern.config import AugmentConfig, DatasetConfig
+from saltern.data.cache import ImageSource
+from saltern.data.loading import LoaderSettings, sample_maker
+from saltern.data.masks import VOID
+
+OUTLINE = (255, 70, 0)
+"""Of the foreground, RGB."""
+VOID_OUTLINE = (90, 160, 255)
+"""Of void, RGB."""
+_GAP, _BACKGROUND = 4, 24
+
+
+def contact_sheet(
+    source: ImageSource,
+    rows: Sequence[int],
+    dataset: DatasetConfig,
+    augment: AugmentConfig,
+    settings: LoaderSettings,
+    versions: int = 6,
+) -> np.ndarray:
+    """Training images as batches hold them: a line for each of `rows`, the image as it is, then augmented `versions`.
+
+    The outline of the foreground is orange, that of void blue. The augmented versions are those of the epochs 0, 1, …
+    of a training with the seed of `settings`.
+
+    Returns:
+        uint8 (H, W, 3), RGB.
+
+    Raises:
+        ConfigError: an augmentation that cannot be built.
+        DataError: an image that cannot be read.
+    """
+    plain = sample_maker(source, dataset, AugmentConfig(), settings)
+    lively = sample_maker(source, dataset, augment, settings)
+    lines = []
+    for row in rows:
+        pairs = [plain(row, 0), *(lively(row, epoch) for epoch in range(versions))]
+        lines.append([outlined(image, mask) for image, mask in pairs])
+    return _grid(lines)
+
+
+def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A copy of `image` uint8 (H, W, 3), RGB, with lines around foreground and void of `mask` uint8 (H, W)."""
+    drawn = np.ascontiguousarray(image).copy()
+    for value, colour in ((VOID, VOID_OUTLINE), (1, OUTLINE)):
+        inside = (mask == value).astype(np.uint8)
+        inner = cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        drawn[(inside == 1) & (inner == 0)] = colour
+    return drawn
+
+
+def _grid(lines: list[list[np.ndarray]]) -> np.ndarray:
+    """Tiles of any sizes in lines, each in a cell of the largest size."""
+    height = max(tile.shape[0] for line in lines for tile in line)
+    width = max(tile.shape[1] for line in lines for tile in line)
+    columns = max(len(line) for line in lines)
+    size = (len(lines) * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, 3)
+    sheet = np.full(size, _BACKGROUND, np.uint8)
+    for y, line in enumerate(lines):
+        for x, tile in enumerate(line):
+            top, left = _GAP + y * (height + _GAP), _GAP + x * (width + _GAP)
+            sheet[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return sheet

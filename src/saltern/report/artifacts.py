@@ -1,0 +1,82 @@
+"""The artifacts of a run folder as plain tables, checked for what a page needs of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from saltern.errors import RunError
+from saltern.metrics.scores import PER_IMAGE
+from saltern.runs import RunDir, read_json
+
+OOF_COLUMNS = ("id", "fold", *PER_IMAGE)
+
+
+def read_oof_scores(path: Path) -> pd.DataFrame:
+    """`oof_scores.csv`: id (text), fold, iou, dice, precision_tgs; a row a labelled image.
+
+    Raises:
+        RunError: the file is missing, is no such table, or holds an id twice or a score outside [0, 1].
+    """
+    table = _read_table(
+        path, dict.fromkeys(("iou", "dice", "precision_tgs"), "float64") | {"id": "str", "fold": "int64"}
+    )
+    missing = [name for name in OOF_COLUMNS if name not in table.columns]
+    if missing:
+        raise RunError(f"{path}: lacks the columns {', '.join(missing)}; run the stage `tune` again.")
+    repeated = table["id"][table["id"].duplicated()].unique().tolist()
+    if repeated:
+        raise RunError(f"{path}: holds the id {repeated[0]!r} twice ({len(repeated)} such ids); run `tune` again.")
+    scores = table[list(PER_IMAGE)]
+    if not ((scores >= 0) & (scores <= 1)).all(axis=None):
+        raise RunError(f"{path}: holds scores that are missing or outside [0, 1]; run the stage `tune` again.")
+    return table
+
+
+def read_metrics(run: RunDir) -> dict[int, pd.DataFrame]:
+    """`metrics.csv` of every fold that has one: fold → epoch, phase, and a column a score. Empty for an ensemble.
+
+    Raises:
+        RunError: a file without the columns epoch and phase.
+    """
+    found: dict[int, pd.DataFrame] = {}
+    for path in run.path.glob("fold_*/metrics.csv"):
+        number = path.parent.name.removeprefix("fold_")
+        if number.isdecimal():
+            table = _read_table(path, {"phase": "str", "epoch": "int64"})
+            if not {"epoch", "phase"} <= set(table.columns):
+                raise RunError(f"{path}: lacks the columns epoch and phase; delete it to report without it.")
+            found[int(number)] = table
+    return dict(sorted(found.items()))
+
+
+def read_scores(run: RunDir) -> dict[str, Any]:
+    """`scores.json`, as written by the stage `tune`.
+
+    Raises:
+        RunError: the file is missing, is no JSON, or lacks a part.
+    """
+    content = read_json(run.scores)
+    parts = ("tuned_for", "decision", "per_fold", "pooled", "nested", "curve")
+    missing = [part for part in parts if not isinstance(content, dict) or part not in content]
+    if missing:
+        raise RunError(f"{run.scores}: lacks {', '.join(missing)}; run the stage `tune` again.")
+    scores: dict[str, Any] = content
+    return scores
+
+
+def _read_table(path: Path, dtype: dict[str, str]) -> pd.DataFrame:
+    try:
+        return pd.read_csv(
+            path, dtype=dtype, keep_default_na=False, na_values={name: [""] for name in _numeric(path, dtype)}
+        )
+    except FileNotFoundError:
+        raise RunError(f"{path}: no such file; run the stage `tune` first.") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise RunError(f"{path}: not readable as a table ({error}); run the stage that writes it again.") from None
+
+
+def _numeric(path: Path, dtype: dict[str, str]) -> list[str]:
+    """The columns of `path` that are no text, where alone an empty cell means a missing number."""
+    columns = pd.read_csv(path, nrows=0).columns
+    return [name for name in columns if dtype.get(name) != "str"]

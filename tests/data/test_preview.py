@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from saltern.config import AugmentConfig, SampleConfig, TransformConfig
+from saltern.data.cache import open_source
+from saltern.data.layouts import open_dataset
+from saltern.data.loading import LoaderSettings, train_loader
+from saltern.data.preview import OUTLINE, VOID_OUTLINE, contact_sheet, outlined
+
+SETTINGS = LoaderSettings(stride=32, batch_size=3, seed=4)
+
+
+def test_outlines_run_along_the_inner_edge() -> None:
+    mask = np.zeros((7, 8), np.uint8)
+    mask[1:5, 1:5] = 1
+    mask[5:, 5:] = 255
+    drawn = outlined(np.zeros((7, 8, 3), np.uint8), mask)
+    expected = np.zeros((7, 8, 3), np.uint8)
+    expected[1:5, 1:5] = OUTLINE
+    expected[2:4, 2:4] = 0
+    expected[5:, 5:] = VOID_OUTLINE
+    expected[6, 6:7] = VOID_OUTLINE  # a region two pixels high is all edge
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_the_sheet_shows_what_batches_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
+    config = SampleConfig(root=str(tmp_path_factory.mktemp("sheet") / "sample"), train=3, test=2, side=40)
+    dataset = open_dataset(config)
+    source = open_source(dataset, dataset.train, config)
+    augment = AugmentConfig(transforms=[TransformConfig(name="Affine", args={"rotate": [-30, 30], "p": 1.0})])
+    sheet = contact_sheet(source, [2, 0], config, augment, SETTINGS, versions=2)
+    assert sheet.dtype == np.uint8
+    assert sheet.shape == (2 * 68 + 4, 3 * 68 + 4, 3)
+    loader = train_loader(source, range(3), config, augment, SETTINGS)
+    for epoch in (0, 1):
+        loader.set_epoch(epoch)
+        batch = next(iter(loader))
+        for line, row in enumerate((2, 0)):
+            index = batch.rows.tolist().index(row)
+            tile = outlined(batch.images[index].permute(1, 2, 0).numpy(), batch.targets[index, 0].numpy())
+            top, left = 4 + 68 * line, 4 + 68 * (1 + epoch)
+            np.testing.assert_array_equal(sheet[top : top + 64, left : left + 64], tile)

@@ -1,0 +1,165 @@
+"""All stages on a tiny drawn set, by the scripts as a user calls them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from saltern import rle
+from saltern.inference.store import ProbStore
+
+ROOT = Path(__file__).parents[1]
+
+TINY = [
+    "dataset.train=24",
+    "dataset.test=6",
+    "dataset.side=32",
+    "folds.n=2",
+    "model.encoder=resnet18",
+    "model.options={encoder_depth: 3, decoder_channels: [16, 8, 8]}",
+    "trainer.batch_size=6",
+    "trainer.accelerator=cpu",
+    "schedule.phases.warm_up.epochs=2",
+    "schedule.phases.fine_tune.epochs=1",
+]
+
+
+def script(name: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *overrides]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=250)
+
+
+def succeed(name: str, *overrides: str, cwd: Path) -> str:
+    done = script(name, *overrides, cwd=cwd)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which `train` has run once, as name=a."""
+    folder = tmp_path_factory.mktemp("place")
+    succeed("train", *TINY, "name=a", cwd=folder)
+    return folder
+
+
+def test_train_writes_every_artifact_of_the_contract(place: Path) -> None:
+    run = place / "outputs" / "a"
+    for name in (
+        "config.yaml", "environment.json", "folds.csv", "decision.json", "oof_scores.csv", "scores.json",
+        "submission.csv", "report.html", "fold_0/best.safetensors", "fold_0/last.ckpt", "fold_1/metrics.csv",
+    ):  # fmt: skip
+        assert (run / name).stat().st_size > 0, name
+    assert list((run / "fold_0" / "tensorboard").iterdir())
+    assert not list(run.rglob("*.tmp"))
+
+
+def test_every_labelled_image_has_one_out_of_fold_prediction_at_native_size(place: Path) -> None:
+    run = place / "outputs" / "a"
+    folds = pd.read_csv(run / "folds.csv", dtype={"id": str})
+    store = ProbStore(run / "oof")
+    assert sorted(store) == sorted(folds["id"])
+    assert len(folds) == 24
+    assert all(store[name].shape == (32, 32) and store[name].dtype == np.float16 for name in store)
+    scores = pd.read_csv(run / "oof_scores.csv", dtype={"id": str})
+    assert list(scores.columns) == ["id", "fold", "iou", "dice", "precision_tgs"]
+    merged = scores.merge(folds, on="id")
+    assert len(merged) == 24
+    assert (merged["fold_x"] == merged["fold_y"]).all()
+
+
+def test_the_submission_has_the_sample_submissions_ids_in_order_and_decodes(place: Path) -> None:
+    submission = pd.read_csv(place / "outputs/a/submission.csv", dtype=str, keep_default_na=False)
+    expected = pd.read_csv(place / "data/sample/sample_submission.csv", dtype=str, keep_default_na=False)
+    assert list(submission.columns) == ["id", "rle_mask"]
+    assert submission["id"].tolist() == expected["id"].tolist()
+    decision = json.loads((place / "outputs/a/decision.json").read_text())
+    assert set(decision) == {"threshold", "min_area", "empty_gate"}
+    store = ProbStore(place / "outputs/a/test")
+    for name, text in submission.itertuples(index=False):
+        mask = store[name].astype(np.float32) > np.float32(decision["threshold"])
+        if mask.sum() < decision["min_area"] or store[name].max() < (decision["empty_gate"] or 0):
+            mask[:] = False
+        assert np.array_equal(rle.decode(text, (32, 32)), mask)
+
+
+def test_scores_follow_the_contract(place: Path) -> None:
+    scores = json.loads((place / "outputs/a/scores.json").read_text())
+    assert scores["folds"] == [0, 1]
+    assert {"per_fold", "pooled", "nested"} <= set(scores)
+    oof = pd.read_csv(place / "outputs/a/oof_scores.csv")
+    assert scores["pooled"]["at_decision"]["iou_image"] == pytest.approx(oof["iou"].mean())
+    assert scores["pooled"]["at_decision"]["precision_tgs"] == pytest.approx(oof["precision_tgs"].mean())
+    assert set(scores["training"]["0"]["phase_best"]) == {"warm_up", "fine_tune"}
+
+
+def test_a_finished_run_is_left_alone_and_a_contradiction_refused(place: Path) -> None:
+    run = place / "outputs" / "a"
+    before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    assert "finished already" in succeed("train", *TINY, "name=a", cwd=place)
+    assert before == {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
+    refused = script("train", *TINY, "seed=1", "name=a", cwd=place)
+    assert refused.returncode == 2
+    assert "seed: 0 in the run, 1 asked for" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_later_stages_give_the_same_again(place: Path) -> None:
+    run = place / "outputs" / "a"
+    before = {name: (run / name).read_bytes() for name in ("decision.json", "scores.json", "submission.csv")}
+    for stage in ("tune", "predict", "submit", "report"):
+        succeed(stage, "name=a", cwd=place)
+    assert before == {name: (run / name).read_bytes() for name in before}
+
+
+def test_score_grades_the_submission(place: Path) -> None:
+    text = succeed("score", "submission=outputs/a/submission.csv", "truth=data/sample/test_truth.csv", cwd=place)
+    assert "precision_tgs" in text
+    perfect = succeed("score", "submission=data/sample/test_truth.csv", "truth=data/sample/test_truth.csv", cwd=place)
+    assert perfect.count("1.0000") == 4
+
+
+def test_folds_trained_one_by_one_equal_the_whole_run_and_blend(place: Path) -> None:
+    """Fold 1, then fold 0, in a run of its own: the same weights, so the same submission; then both runs' mean."""
+    succeed("train", *TINY, "name=b", "trainer.folds=[1]", cwd=place)
+    assert json.loads((place / "outputs/b/scores.json").read_text())["folds"] == [1]
+    succeed("train", *TINY, "name=b", "trainer.folds=[0]", cwd=place)
+    assert json.loads((place / "outputs/b/scores.json").read_text())["folds"] == [0, 1]
+    first, second = (ProbStore(place / "outputs" / name / "oof") for name in "ab")
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    submissions = [(place / "outputs" / name / "submission.csv").read_bytes() for name in "ab"]
+    assert submissions[0] == submissions[1]
+
+    succeed("ensemble", "name=blend", "runs=[a,b]", cwd=place)
+    assert (place / "outputs/blend/submission.csv").read_bytes() == submissions[0]
+    blended = ProbStore(place / "outputs/blend/oof")
+    assert all(np.allclose(blended[name], first[name], atol=1e-3) for name in first)
+    assert "0.0000" in succeed("compare", "name=ab", "runs=[a,blend]", cwd=place)
+    assert (place / "outputs/compare/ab/report.html").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("stage", "overrides", "parts"),
+    [
+        ("tune", ["name=nowhere"], ["RunError", "no such run", "a"]),
+        ("train", ["name=../away"], ["ConfigError", "outside"]),
+        ("train", ["dataset=tgs", "dataset.root=missing", "name=t"], ["DataError", "no such folder", "missing"]),
+        ("train", ["trainer.epochs=3"], ["ConfigError", "trainer.epochs"]),
+        ("train", [*TINY, "name=a", "trainer.folds=[7]"], ["fold 7 does not exist", "[0, 1]"]),
+        ("ensemble", ["name=x", "runs=[a]"], ["two or more"]),
+        ("score", ["submission=none.csv", "truth=none.csv"], ["none.csv"]),
+        ("score", ["submission=none.csv"], ["truth has no value"]),
+    ],
+)
+def test_a_mistake_ends_with_its_reason_and_status_2(
+    stage: str, overrides: list[str], parts: list[str], place: Path
+) -> None:
+    done = script(stage, *overrides, cwd=place)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for part in parts:
+        assert part in done.stderr
