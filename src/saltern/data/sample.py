@@ -19,7 +19,7 @@ from saltern.data.section import Section, draw_section
 from saltern.errors import DataError
 
 _LOG = logging.getLogger(__name__)
-_DRAWING = 2
+_DRAWING = 3
 """Raised when the drawing itself changes, so that older samples are drawn again."""
 
 
