@@ -11,8 +11,8 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := check folds train tune predict submit report ensemble compare score
-DEVELOPMENT := help setup test test-slow lint format bench clean
+STAGES      := check preview folds train tune predict submit report ensemble compare score
+DEVELOPMENT := help setup test test-slow lint format bench figures clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(STAGES) $(DEVELOPMENT)
@@ -42,6 +42,8 @@ help:  ## this list
 
 check: $(STAMP)     ## what is wrong with this data set, before an hour is spent on it
 	$(call run,check)
+preview: $(STAMP)   ## draw augmented training images with outlined masks, as the network will see them
+	$(call run,preview)
 folds: $(STAMP)     ## begin a run: freeze its config, divide the images into folds
 	$(call run,folds)
 train: $(STAMP)     ## every stage in order: folds, training, tune, predict, submit, report
@@ -88,5 +90,7 @@ format: $(STAMP)    ## let ruff mend what it can
 	$(BIN)/ruff format .
 bench: $(STAMP)     ## every benchmark, both sides in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+figures: $(STAMP)   ## draw the figures of docs/losses.md
+	$(BIN)/python docs/figures/draw.py
 clean:              ## delete the virtual environment and all caches; data and outputs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -6,13 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, VocConfig
 from saltern.data.cache import open_source
 from saltern.data.division import divide
 from saltern.data.folds import fold_numbers, save_folds, select_fold
+from saltern.data.loading import LoaderSettings
+from saltern.data.preview import contact_sheet
 from saltern.engine.trainer import Trainer
 from saltern.errors import ConfigError, RunError
 from saltern.inference import tune as tuning
@@ -33,6 +37,7 @@ from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir, atomic, read_json, write_json
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
+from saltern.submission.voc import write_voc_results
 
 log = logging.getLogger(__name__)
 
@@ -83,6 +88,22 @@ def make_folds(job: Job) -> pd.DataFrame:
         write_json(job.run.folds_report, division.report.as_dict())
         save_folds(job.run.folds, division.folds)
     return job.folds
+
+
+def preview(job: Job) -> Path:
+    """A contact sheet of training images as batches will hold them, with outlined masks.
+
+    The images are spread evenly over the coverage of the foreground, beginning with the fullest.
+    """
+    table = job.dataset.train.sort_values("coverage", ascending=False)
+    rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
+    stride = build_model(job.config.model, pretrained=False).stride
+    settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
+    sheet = contact_sheet(job.labelled, rows, job.config.dataset, job.config.augment, settings)
+    path = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path.with_suffix(".png")
+    with atomic(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
+    return path
 
 
 def train_fold(job: Job, number: int) -> None:
@@ -161,12 +182,20 @@ def predict_test(job: Job) -> None:
 
 
 def write_submission(job: Job) -> SubmissionProof:
-    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it."""
+    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it.
+
+    For VOC the masks are also written as result PNGs, under the first of the foreground's class ids.
+    """
     decision = read_decision(job.run.decision)
     store = ProbStore(job.run.test)
     ids = job.dataset.submission_ids or list(job.dataset.test["id"])
-    masks = ((name, decide(store[name], decision)) for name in store)
-    return submission.write_submission(job.run.submission, masks, ids, job.config.submission)
+
+    def masks() -> Iterator[tuple[str, np.ndarray]]:
+        return ((name, decide(store[name], decision)) for name in store)
+
+    if isinstance(job.config.dataset, VocConfig):
+        write_voc_results(job.run.voc_results, masks(), ids, job.config.dataset.class_ids()[0])
+    return submission.write_submission(job.run.submission, masks(), ids, job.config.submission)
 
 
 def write_report(job: Job) -> None:

@@ -186,6 +186,11 @@ class RunDir:
         return self.path / "submission.csv"
 
     @property
+    def voc_results(self) -> Path:
+        """VOC result PNGs, in the tree that VOC's server expects."""
+        return self.path / "results" / "VOC2012" / "Segmentation" / "comp6_test_cls"
+
+    @property
     def report(self) -> Path:
         """The self-contained page."""
         return self.path / "report.html"
