@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from saltern.config import AugmentConfig, SampleConfig, TransformConfig
 from saltern.data.cache import open_source
 from saltern.data.layouts import open_dataset
 from saltern.data.loading import LoaderSettings, train_loader
-from saltern.data.preview import OUTLINE, VOID_OUTLINE, contact_sheet, outlined
+from saltern.data.preview import OUTLINE, VOID_OUTLINE, contact_sheet, outlined, write_sheet
 
 SETTINGS = LoaderSettings(stride=32, batch_size=3, seed=4)
 
@@ -24,13 +25,16 @@ def test_outlines_run_along_the_inner_edge() -> None:
 
 
 def test_the_sheet_shows_what_batches_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
-    config = SampleConfig(root=str(tmp_path_factory.mktemp("sheet") / "sample"), train=3, test=2, side=40)
+    folder = tmp_path_factory.mktemp("sheet")
+    config = SampleConfig(root=str(folder / "sample"), train=3, test=2, side=40)
     dataset = open_dataset(config)
     source = open_source(dataset, dataset.train, config)
     augment = AugmentConfig(transforms=[TransformConfig(name="Affine", args={"rotate": [-30, 30], "p": 1.0})])
     sheet = contact_sheet(source, [2, 0], config, augment, SETTINGS, versions=2)
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * 68 + 4, 3 * 68 + 4, 3)
+    write_sheet(folder / "sheet.png", sheet)
+    np.testing.assert_array_equal(np.asarray(Image.open(folder / "sheet.png")), sheet)
     loader = train_loader(source, range(3), config, augment, SETTINGS)
     for epoch in (0, 1):
         loader.set_epoch(epoch)
