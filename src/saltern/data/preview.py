@@ -1,17 +1,14 @@
 """A contact sheet: what the network will be shown, with outlined masks."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from saltern.config import AugmentConfig, DatasetConfig
 from saltern.data.cache import ImageSource
 from saltern.data.loading import LoaderSettings, sample_maker
 from saltern.data.masks import VOID
-from saltern.runs import atomic
 
 OUTLINE = (255, 70, 0)
 """Of the foreground, RGB."""
@@ -47,12 +44,6 @@ def contact_sheet(
         pairs = [plain(row, 0), *(lively(row, epoch) for epoch in range(versions))]
         lines.append([outlined(image, mask) for image, mask in pairs])
     return _grid(lines)
-
-
-def write_sheet(path: Path, sheet: np.ndarray) -> None:
-    """Write `sheet` uint8 (H, W, 3), RGB, as a PNG in one step."""
-    with atomic(path) as temporary:
-        Image.fromarray(sheet).save(temporary, "PNG")
 
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
