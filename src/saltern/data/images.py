@@ -5,6 +5,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -53,6 +54,9 @@ def decode_rgb(data: bytes, where: object) -> np.ndarray:
     Raises:
         DataError: damaged, no image, or a pixel type without a plain reading as 8 bits (float, 32 bits).
     """
+    pixels = _plain_png(data, where)
+    if pixels is not None and pixels.dtype == np.uint8:
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
     image = _decode(data, where)
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
@@ -75,6 +79,9 @@ def decode_values(data: bytes, where: object) -> np.ndarray:
     Raises:
         DataError: damaged, no image, or real colours.
     """
+    pixels = _plain_png(data, where)
+    if pixels is not None and pixels.ndim == 2:
+        return pixels
     image = _decode(data, where)
     if image.mode in ("L", "P", "1"):
         return np.asarray(image, dtype=np.uint8)
@@ -97,6 +104,23 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"{path}: no such file.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _plain_png(data: bytes, where: object) -> np.ndarray | None:
+    """The pixels of a grey (8 or 16 bits) or an 8-bit colour PNG (BGR); None for all other files, which Pillow reads.
+
+    OpenCV decodes these to the same values several times faster, and lets other threads run meanwhile.
+    """
+    if not data.startswith(_PNG):
+        return None
+    height, width = _verify_png(data, where)
+    bits, colour = data[24], data[25]
+    shape = {(8, 0): (height, width), (16, 0): (height, width), (8, 2): (height, width, 3)}.get((bits, colour))
+    if shape is None:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    fits = pixels is not None and pixels.shape == shape and pixels.dtype.itemsize * 8 == bits
+    return pixels if fits else None
 
 
 def _decode(data: bytes, where: object) -> Image.Image:

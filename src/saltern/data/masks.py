@@ -36,7 +36,7 @@ class MaskValues:
         """
         if self.threshold is not None:
             return self._over_threshold(values)
-        found = np.flatnonzero(np.bincount(values.ravel()))
+        found = distinct(values)
         foreground = self.foreground
         if foreground is None:
             candidates = [int(value) for value in found if value in (1, 255, 65535) and int(value) not in self.void]
@@ -67,6 +67,14 @@ class MaskValues:
             DataError: unreadable, or values without a meaning.
         """
         return self.target(read_values(path), path)
+
+
+def distinct(values: np.ndarray) -> np.ndarray:
+    """The different values of an unsigned array, ascending; quick where there are one or two, as in most masks."""
+    lowest, highest = values.min(), values.max()
+    if ((values == lowest) | (values == highest)).all():
+        return np.unique(np.array([lowest, highest]))
+    return np.flatnonzero(np.bincount(values.ravel()))
 
 
 def coverage_of(target: np.ndarray) -> float:
