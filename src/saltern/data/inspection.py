@@ -18,7 +18,6 @@ from saltern.data.truth import Alignment, align
 from saltern.errors import DataError
 from saltern.progress import Progress
 
-
 PNG_TYPES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 """Colour type in a PNG's header → Pillow's name for it."""
 
