@@ -170,7 +170,8 @@ def _clusters(items: Sequence[Inspection], labels: np.ndarray) -> list[list[Insp
 
 def _sets(severity: str, kind: str, sets: list[list[Inspection]], say: str) -> list[Finding]:
     sizes = ", ".join(str(len(part)) for part in sets[:5]) + (", …" if len(sets) > 5 else "")
-    text = f"{{n}} images in {len(sets)} sets (of {sizes}) {say}."
+    plural = "set" if len(sets) == 1 else "sets"
+    text = f"{{n}} images in {len(sets)} {plural} (of {sizes}) {say}."
     return finding_of(severity, kind, text, (item for part in sets for item in part))
 
 

@@ -44,8 +44,8 @@ class Leak:
 
     def line(self) -> str:
         """One sentence for people."""
-        example = ", ".join(self.examples[0])
-        return f"{self.kind} across folds: {self.sets} sets with {self.images} images, such as {example}"
+        sets = "1 set" if self.sets == 1 else f"{self.sets} sets"
+        return f"{self.kind} across folds: {sets} with {self.images} images, such as {', '.join(self.examples[0])}"
 
 
 @dataclass(frozen=True)

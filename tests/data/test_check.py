@@ -1,0 +1,183 @@
+"""Every defect put into a sound data set is reported under its name, and a sound one raises no warning."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from saltern import rle
+from saltern.config import SampleConfig, TgsConfig
+from saltern.data.check import DatasetReport, check_dataset
+from saltern.data.findings import ERROR, INFO, WARNING, Finding
+from saltern.data.layouts import open_dataset
+from saltern.progress import Progress
+
+COUNT, SIDE = 40, 48
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    open_dataset(SampleConfig(root=str(tmp_path / "drawn"), train=COUNT, test=8, side=SIDE, seed=5))
+    return tmp_path / "drawn"
+
+
+def check(root: Path) -> DatasetReport:
+    return check_dataset(TgsConfig(root=str(root)))[0]
+
+
+def found(report: DatasetReport, kind: str) -> Finding:
+    (finding,) = [finding for finding in report.findings if finding.kind == kind]
+    return finding
+
+
+def ids(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / "train" / "images").iterdir())
+
+
+def image_of(root: Path, name: str) -> Path:
+    return root / "train" / "images" / f"{name}.png"
+
+
+def mask_of(root: Path, name: str) -> Path:
+    return root / "train" / "masks" / f"{name}.png"
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    Image.fromarray(pixels).save(path)
+
+
+def set_rle(root: Path, name: str, text: str) -> None:
+    lines = (root / "train.csv").read_text().splitlines()
+    (root / "train.csv").write_text("\n".join(f"{name},{text}" if line.startswith(name) else line for line in lines))
+
+
+def put(root: Path, name: str, mask: np.ndarray) -> None:
+    save(mask_of(root, name), mask.astype(np.uint16) * 65535)
+    set_rle(root, name, rle.encode(mask))
+
+
+def test_a_sound_set_has_counts_and_no_errors(root: Path) -> None:
+    report = check(root)
+    assert not report.has_errors
+    assert {finding.kind for finding in report.findings if finding.severity == WARNING} <= {"tiny masks", "full masks"}
+    assert report.counts == {"labelled": COUNT, "test": 8}
+    assert report.sizes == {"labelled": {f"{SIDE} x {SIDE}": COUNT}, "test": {f"{SIDE} x {SIDE}": 8}}
+    assert report.modes == {"RGB": COUNT + 8}
+    assert sum(count for _, count in report.coverage) == COUNT
+    deep = found(report, "16-bit masks")
+    assert (deep.severity, deep.count) == (INFO, COUNT)
+    assert found(report, "mask and run lengths").severity == INFO
+    assert json.loads(json.dumps(report.as_dict(), allow_nan=False))["counts"]["test"] == 8
+
+
+def test_coverage_classes_agree_with_the_table(root: Path) -> None:
+    dataset = open_dataset(TgsConfig(root=str(root)))
+    classes = dict(check(root).coverage)
+    assert classes["empty"] == int((dataset.train["coverage"] == 0).sum()) > 0
+    assert classes["10% to 20%"] == int(dataset.train["coverage"].between(0.1, 0.2, inclusive="left").sum())
+
+
+def test_progress_counts_every_image(root: Path) -> None:
+    class Told(Progress):
+        done = 0
+
+        def advance(self, amount: int, **values: float) -> None:
+            self.done += amount
+
+    told = Told()
+    check_dataset(TgsConfig(root=str(root)), told)
+    assert told.done == COUNT + 8
+
+
+def test_masks_of_every_strange_kind_are_named(root: Path) -> None:
+    names = ids(root)
+    full, tiny, black = np.ones((SIDE, SIDE), np.uint8), np.zeros((SIDE, SIDE), np.uint8), names[2]
+    tiny[5, 5:9] = 1
+    put(root, names[0], full)
+    put(root, names[1], tiny)
+    save(image_of(root, black), np.zeros((SIDE, SIDE, 3), np.uint8))
+    put(root, black, full)
+    report = check(root)
+    assert {names[0], black} <= set(found(report, "full masks").suspects)
+    assert names[1] in found(report, "tiny masks").suspects
+    assert found(report, "constant images").suspects == [black]
+    assert found(report, "constant images with foreground").suspects == [black]
+    assert not report.has_errors
+
+
+def test_duplicates_within_train_with_other_masks_and_in_test_are_named(root: Path) -> None:
+    first, second, third, fourth = ids(root)[:4]
+    image_of(root, second).write_bytes(image_of(root, first).read_bytes())
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    mask[:20] = 1
+    put(root, first, mask)
+    put(root, second, 1 - mask)
+    test = sorted((root / "test" / "images").iterdir())[0]
+    test.write_bytes(image_of(root, third).read_bytes())
+    pixels = np.asarray(Image.open(image_of(root, third))).astype(int)
+    save(image_of(root, fourth), np.clip(pixels + np.random.default_rng(0).integers(-3, 4), 0, 255).astype(np.uint8))
+    noisy = np.clip(pixels + np.random.default_rng(0).integers(-2, 3, pixels.shape), 0, 255).astype(np.uint8)
+    save(image_of(root, fourth), noisy)
+    report = check(root)
+    assert set(found(report, "exact duplicates").suspects) == {first, second, third, test.stem}
+    assert set(found(report, "near-duplicates").suspects) == {third, fourth, test.stem}
+    assert set(found(report, "duplicates with different masks").suspects) == {first, second}
+    assert set(found(report, "test images among the labelled").suspects) == {third, test.stem}
+
+
+def test_run_lengths_that_disagree_are_errors_and_tell_the_order(root: Path) -> None:
+    dataset = open_dataset(TgsConfig(root=str(root)))
+    row = next(row for row in dataset.train.itertuples() if 0.1 < row.coverage < 0.9)
+    set_rle(root, row.id, rle.encode(dataset.read_mask(row), order="row"))
+    report = check(root)
+    finding = found(report, "mask and run lengths")
+    assert (finding.severity, finding.suspects) == (ERROR, [row.id])
+    assert "counted by row" in finding.text
+    assert report.has_errors
+    set_rle(root, row.id, "1 99999999")
+    assert found(check(root), "mask and run lengths").suspects == [row.id]
+
+
+def test_transposed_masks_are_told(root: Path) -> None:
+    for name in ids(root):
+        mask = (np.asarray(Image.open(mask_of(root, name))) > 0).astype(np.uint8)
+        put(root, name, np.ascontiguousarray(mask.T))
+    assert "transposed" in found(check(root), "truth of the whole set").text
+
+
+def test_test_images_of_another_size_and_type_are_told(root: Path) -> None:
+    path = sorted((root / "test" / "images").iterdir())[0]
+    save(path, np.random.default_rng(0).integers(0, 255, (SIDE + 8, SIDE), np.uint8))
+    report = check(root)
+    assert found(report, "test sizes").suspects == [path.stem]
+    assert found(report, "test pixel types").suspects == [path.stem]
+
+
+def test_depths_without_images_and_images_without_depths_are_told(root: Path) -> None:
+    lines = (root / "depths.csv").read_text().splitlines()
+    gone = lines.pop(3).split(",")[0]
+    (root / "depths.csv").write_text("\n".join([*lines, "stranger,5"]))
+    report = check(root)
+    assert "1 of 48 rows have no image, such as 'stranger'" in found(report, "rows without an image").text
+    assert found(report, "images without a row").suspects == [gone]
+
+
+def test_a_set_that_cannot_be_opened_gives_all_its_problems_as_errors(root: Path) -> None:
+    first, second = ids(root)[:2]
+    image_of(root, first).unlink()
+    mask_of(root, second).write_bytes(b"no image")
+    report, dataset = check_dataset(TgsConfig(root=str(root)))
+    assert dataset is None
+    assert report.has_errors
+    text = "\n".join(finding.text for finding in report.findings)
+    assert first in text
+    assert str(mask_of(root, second)) in text
+    assert len(report.findings) >= 2
+
+
+def test_a_missing_folder_is_one_error(tmp_path: Path) -> None:
+    report = check(tmp_path / "nowhere")
+    assert [finding.severity for finding in report.findings] == [ERROR]
+    assert "no such folder" in report.findings[0].text
