@@ -12,7 +12,9 @@ import pandas as pd
 
 from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, VocConfig
+from saltern.data import check as data_check
 from saltern.data.cache import open_source
+from saltern.data.check import DatasetReport
 from saltern.data.division import divide
 from saltern.data.folds import fold_numbers, save_folds, select_fold
 from saltern.data.loading import LoaderSettings
@@ -32,6 +34,7 @@ from saltern.progress import Progress
 from saltern.report import html
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import Load, Sample
 from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir, atomic, read_json, write_json
@@ -76,6 +79,14 @@ def is_finished(run: RunDir) -> bool:
         return False
     predicted = run.test / "done.json"
     return not predicted.exists() or (read_json(predicted)["folds"] == folds and run.submission.exists())
+
+
+def check_dataset(job: Job) -> DatasetReport:
+    """Examine the data set: `dataset_report.json`, and a page with pictures of every suspect."""
+    report, dataset = data_check.check_dataset(job.config.dataset, job.progress)
+    write_json(job.run.dataset_report, report.as_dict())
+    write_dataset_page(job.run.dataset_page, report, dataset)
+    return report
 
 
 def make_folds(job: Job) -> pd.DataFrame:
