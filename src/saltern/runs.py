@@ -161,6 +161,11 @@ class RunDir:
         return self.path / "folds.json"
 
     @property
+    def mosaics(self) -> Path:
+        """For folds by adjacency: the largest mosaics that were found."""
+        return self.path / "mosaics.png"
+
+    @property
     def oof(self) -> Path:
         """Out-of-fold probabilities."""
         return self.path / "oof"
