@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
@@ -24,10 +25,11 @@ from saltern.progress import Progress
 from saltern.runs import RunDir, read_json
 
 if TYPE_CHECKING:
+    from saltern.data.check import DatasetReport
     from saltern.job import Job
     from saltern.submission.table import SubmissionProof
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 
 USER_ERROR = 2
 """Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
@@ -171,10 +173,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     console.print(drawn)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any) -> str | Text:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, Text) else escape(str(value))
 
 
 def say(text: str) -> None:
@@ -225,3 +227,21 @@ def show_scores(title: str, scores: dict[str, Any]) -> None:
 def show_proof(job: "Job", proof: "SubmissionProof") -> None:
     """What was found when the submission was read back."""
     console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")
+
+
+def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
+    """What `make check` found, errors first."""
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
+    sizes = ", ".join(f"{size} ({count})" for size, count in list(report.sizes.get("labelled", {}).items())[:4])
+    console.print(f"{report.root} ({report.layout}): {counts or 'cannot be opened'}; sizes {sizes or 'unknown'}")
+    styles = {"error": "red", "warning": "yellow"}
+    rows = [
+        [Text(item.severity, style=styles.get(item.severity, "")), item.kind, item.count or None, item.text]
+        for item in report.findings
+    ]
+    if rows:
+        table("findings", ["", "kind", "images", "what it means"], rows)
+    if report.coverage:
+        table("coverage of the foreground", ["share", "images"], report.coverage)
+    verdict = f"{report.count('error')} errors, {report.count('warning')} warnings, {report.seconds:.1f} s"
+    console.print(f"{verdict}\n  {job.run.dataset_report}\n  {job.run.dataset_page}")

@@ -16,8 +16,13 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
     pipeline.make_folds(job)
-    shares = read_json(job.run.folds_report)["shares"]
+    report = read_json(job.run.folds_report)
+    shares = report["shares"]
     console.table(str(job.run.folds), list(shares[0]), [list(share.values()) for share in shares])
+    for key, value in report["mosaics"].items():
+        console.say(f"  {key}: {value}")
+    if job.run.mosaics.exists():
+        console.say(str(job.run.mosaics))
 
 
 if __name__ == "__main__":

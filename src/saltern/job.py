@@ -92,7 +92,7 @@ class Job:
         if run.config.exists():
             refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
             return
-        if run.path.exists() and any(run.path.iterdir()):
+        if not run.is_fresh():
             raise RunError(f"{run.path}: holds files but no config.yaml, so it is no run. Choose another name=…")
         write_json(run.environment, {**runtime.environment(), "overrides": self.overrides})
         write_text(run.config, freeze(self.config))

@@ -6,14 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pandas as pd
 
 from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, VocConfig
+from saltern.data import check as data_check
+from saltern.data.adjacency import mosaic_picture
 from saltern.data.cache import open_source
-from saltern.data.division import divide
+from saltern.data.check import DatasetReport
+from saltern.data.dataset import samples_of
+from saltern.data.division import Division, divide
 from saltern.data.folds import fold_numbers, save_folds, select_fold
 from saltern.data.loading import LoaderSettings
 from saltern.data.preview import contact_sheet
@@ -32,7 +35,8 @@ from saltern.progress import Progress
 from saltern.report import html
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Comparison, Member, write_compare
-from saltern.report.pictures import Load, Sample
+from saltern.report.dataset_page import write_dataset_page
+from saltern.report.pictures import Load, Sample, write_picture
 from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir, atomic, read_json, write_json
 from saltern.submission import table as submission
@@ -78,6 +82,14 @@ def is_finished(run: RunDir) -> bool:
     return not predicted.exists() or (read_json(predicted)["folds"] == folds and run.submission.exists())
 
 
+def check_dataset(job: Job) -> DatasetReport:
+    """Examine the data set: `dataset_report.json`, and a page with pictures of every suspect."""
+    report, dataset = data_check.check_dataset(job.config.dataset, job.progress)
+    write_json(job.run.dataset_report, report.as_dict())
+    write_dataset_page(job.run.dataset_page, report, dataset)
+    return report
+
+
 def make_folds(job: Job) -> pd.DataFrame:
     """The run's split (id, fold): the one in its folder, or a new one, saved there."""
     job.begin()
@@ -86,8 +98,19 @@ def make_folds(job: Job) -> pd.DataFrame:
         for warning in division.report.warnings():
             log.warning("folds: %s", warning)
         write_json(job.run.folds_report, division.report.as_dict())
+        _draw_mosaics(job, division)
         save_folds(job.run.folds, division.folds)
     return job.folds
+
+
+def _draw_mosaics(job: Job, division: Division) -> None:
+    """For folds by adjacency: the largest mosaics, assembled, to see whether their seams continue."""
+    if division.mosaics is None or division.tiles is None:
+        return
+    tiles = samples_of(division.tiles)
+    picture = mosaic_picture(division.mosaics, lambda tile: job.dataset.read_image(tiles[tile]))
+    if picture is not None:
+        write_picture(job.run.mosaics, picture)
 
 
 def preview(job: Job) -> Path:
@@ -101,8 +124,7 @@ def preview(job: Job) -> Path:
     settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
     sheet = contact_sheet(job.labelled, rows, job.config.dataset, job.config.augment, settings)
     path = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path.with_suffix(".png")
-    with atomic(path) as temporary:
-        temporary.write_bytes(cv2.imencode(".png", sheet[:, :, ::-1])[1].tobytes())
+    write_picture(path, sheet)
     return path
 
 

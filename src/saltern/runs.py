@@ -141,6 +141,16 @@ class RunDir:
         return self.path / "dataset_report.json"
 
     @property
+    def dataset_page(self) -> Path:
+        """The same as a page, with a picture of every suspect."""
+        return self.path / "dataset_report.html"
+
+    def is_fresh(self) -> bool:
+        """Whether nothing but the data set's report lies in the folder, which may be written before the run."""
+        kept = {self.dataset_report, self.dataset_page}
+        return not self.path.exists() or all(item in kept for item in self.path.iterdir())
+
+    @property
     def folds(self) -> Path:
         """The split: id, fold."""
         return self.path / "folds.csv"
@@ -149,6 +159,11 @@ class RunDir:
     def folds_report(self) -> Path:
         """What the split was verified for: coverage per fold, leaks."""
         return self.path / "folds.json"
+
+    @property
+    def mosaics(self) -> Path:
+        """For folds by adjacency: the largest mosaics that were found."""
+        return self.path / "mosaics.png"
 
     @property
     def oof(self) -> Path:

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from saltern import rle
@@ -137,3 +139,27 @@ def test_a_test_folder_that_is_missing_is_told(tgs_root: Path) -> None:
     assert "no image in it" in refusal(tgs_root)
     (tgs_root / "test" / "images").rmdir()
     assert "no such folder" in refusal(tgs_root)
+
+
+PIECES = st.sampled_from(
+    ["a", "b", "0011", ",", "\n", "1 1", "480 1", "9" * 30, "-1", '"', "nan", "\0", "é", " ", "id", "\r"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from([("train.csv", "id,rle_mask"), ("depths.csv", "id,z"), ("sample_submission.csv", "id,rle_mask")]),
+    st.lists(PIECES).map("".join).map(str.encode) | st.binary(max_size=60),
+)
+def test_any_table_is_read_or_refused(tgs_root: Path, table: tuple[str, str], content: bytes) -> None:
+    path = tgs_root / table[0]
+    sound = path.read_bytes()
+    path.write_bytes(table[1].encode() + b"\n" + content)
+    refusal = str(tgs_root)
+    try:
+        opened(tgs_root)
+    except DataError as error:
+        refusal = str(error)
+    finally:
+        path.write_bytes(sound)
+    assert str(tgs_root) in refusal

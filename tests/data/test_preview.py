@@ -24,7 +24,8 @@ def test_outlines_run_along_the_inner_edge() -> None:
 
 
 def test_the_sheet_shows_what_batches_hold(tmp_path_factory: pytest.TempPathFactory) -> None:
-    config = SampleConfig(root=str(tmp_path_factory.mktemp("sheet") / "sample"), train=3, test=2, side=40)
+    folder = tmp_path_factory.mktemp("sheet")
+    config = SampleConfig(root=str(folder / "sample"), train=3, test=2, side=40)
     dataset = open_dataset(config)
     source = open_source(dataset, dataset.train, config)
     augment = AugmentConfig(transforms=[TransformConfig(name="Affine", args={"rotate": [-30, 30], "p": 1.0})])

@@ -1,5 +1,9 @@
 import csv
 import hashlib
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +75,23 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path: Path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         draw_sample(config(tmp_path / "sample"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_processes_that_draw_at_the_same_time_do_not_disturb_each_other(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        codes = list(threads.map(draw_in_process, [tmp_path / "sample"] * 4))
+    assert codes == [0, 0, 0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["sample"]
+    assert len(open_dataset(config(tmp_path / "sample")).train) == 12
+
+
+def draw_in_process(root: Path) -> int:
+    code = (
+        "import sys; from saltern.config import SampleConfig; from saltern.data.sample import read_sample;"
+        "read_sample(SampleConfig(root=sys.argv[1], train=12, test=5, side=32))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code, str(root)], env=environment, check=False).returncode
 
 
 def test_about_a_third_of_the_sections_is_empty_and_salt_comes_in_all_sizes() -> None:

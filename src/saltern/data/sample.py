@@ -19,7 +19,7 @@ from saltern.data.section import Section, draw_section
 from saltern.errors import DataError
 
 _LOG = logging.getLogger(__name__)
-_DRAWING = 2
+_DRAWING = 3
 """Raised when the drawing itself changes, so that older samples are drawn again."""
 
 
@@ -74,6 +74,8 @@ def _settings(root: Path) -> dict[str, int] | None:
 
 def _put_in_place(drawn: Path, root: Path, old: Path, settings: dict[str, int]) -> None:
     """Rename `drawn` to `root`; another process may have drawn the same in the meantime, which is as good."""
+    if _settings(root) == settings:
+        return
     try:
         if root.exists():
             root.rename(old)

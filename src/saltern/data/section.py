@@ -80,7 +80,7 @@ def _reflectors(random: np.random.Generator, warp: Grid, side: int) -> Grid:
 def _salt_distance(random: np.random.Generator, y: Grid, x: Grid) -> Grid:
     """Positive inside the salt: roughly the distance to its outline, in pixels, before roughening."""
     side = len(y)
-    kind = random.choice(["dome", "flank", "sheet", "top"], p=[0.3, 0.35, 0.2, 0.15])
+    kind = random.choice(["dome", "flank", "sheet", "top"], p=[0.33, 0.38, 0.12, 0.17])
     if kind == "dome":
         half, top = random.uniform(0.12, 0.42) * side, random.uniform(0.05, 0.75) * side
         middle, widen = random.uniform(0.1, 0.9) * side, random.uniform(-0.1, 0.5)
@@ -101,7 +101,7 @@ def _salt_distance(random: np.random.Generator, y: Grid, x: Grid) -> Grid:
 
 def _disturb(random: np.random.Generator, rocks: Grid, side: int) -> Grid:
     """What is no salt but resembles it: quiet water above, and stretches where the reflectors are lost."""
-    if random.random() < 0.25:
+    if random.random() < 0.18:
         lost = _smooth(random, side, side / random.uniform(4, 9)) > random.uniform(0.9, 1.8)
         keep = gaussian_filter(1.0 - lost, random.uniform(1.0, 4.0))
         chaos = random.uniform(0.4, 0.8) * _smooth(random, side, random.uniform(0.8, 1.8))
@@ -118,7 +118,7 @@ def _insert_salt(random: np.random.Generator, rocks: Grid, salt: Grid, side: int
     """Dim, slightly brighter chaos inside, a bright and often broken reflection along the outline, a blurred edge."""
     inside = 1 / (1 + np.exp(-np.clip(salt / random.uniform(0.4, 1.4), -30, 30)))
     texture = random.uniform(0.05, 0.25) * _smooth(random, side, random.uniform(0.8, 2.2))
-    tone, through = random.uniform(0.3, 0.9), random.uniform(0.0, 0.1)
+    tone, through = random.uniform(0.35, 1.0), random.uniform(0.0, 0.08)
     filled = rocks * (1 - inside * (1 - through)) + (tone + texture) * inside
     strength = random.uniform(0.4, 2.2) * np.clip(0.6 + _smooth(random, side, side / 5), 0, 1.5)
     width = random.uniform(0.8, 1.8)

@@ -3,11 +3,14 @@
 import base64
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from saltern.runs import atomic
 
 Pixels = NDArray[np.uint8]
 
@@ -109,3 +112,9 @@ def _data_uri(bgr: Pixels) -> str:
     good, data = cv2.imencode(f".{kind}", np.ascontiguousarray(bgr), options)
     assert good, f"a picture of shape {bgr.shape} could not be encoded"
     return f"data:image/{kind};base64,{base64.b64encode(data.tobytes()).decode('ascii')}"
+
+
+def write_picture(path: Path, pixels: Pixels) -> None:
+    """Write `pixels` uint8 (H, W, 3), RGB, as PNG in one step."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))[1].tobytes())
