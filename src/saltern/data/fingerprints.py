@@ -50,11 +50,9 @@ class Fingerprint:
     @classmethod
     def of(cls, image: np.ndarray) -> "Fingerprint":
         """The fingerprint of an image, uint8 (H, W) or (H, W, 3) in RGB."""
-        grey = grey_of(image)
-        digest = hashlib.blake2b(repr(image.shape[:2]).encode(), digest_size=16)
-        digest.update(
-            grey.tobytes() if grey is not image and _is_grey(image) else np.ascontiguousarray(image).tobytes()
-        )
+        exact = without_colour(image)  # grey stored as RGB is the same image
+        grey = grey_of(exact)
+        digest = hashlib.blake2b(repr(image.shape[:2]).encode() + exact.tobytes(), digest_size=16)
         lines = min(EDGE_LINES, *grey.shape)
         edges = {
             "left": grey[:, :lines].T.copy(),
@@ -67,16 +65,17 @@ class Fingerprint:
         return cls(image.shape[:2], digest.digest(), _phash(grey), thumb, edges, lowest, highest)
 
 
-def _is_grey(image: np.ndarray) -> bool:
+def without_colour(image: np.ndarray) -> np.ndarray:
+    """The one channel (H, W) of an image (H, W, 3) whose three are equal; any other image as it is."""
+    if image.ndim == 2:
+        return image
     first, second, third = cv2.split(image)
-    return bool(np.array_equal(first, second) and np.array_equal(first, third))
+    return first if np.array_equal(first, second) and np.array_equal(first, third) else image
 
 
 def grey_of(image: np.ndarray) -> np.ndarray:
-    """uint8 (H, W) of an image (H, W) or (H, W, 3) in RGB; exact where the three channels are equal."""
-    if image.ndim == 2:
-        return image
-    return cv2.extractChannel(image, 0) if _is_grey(image) else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    """uint8 (H, W) of an image (H, W), or (H, W, 3) in RGB."""
+    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
 
 
 def _phash(grey: np.ndarray) -> int:
@@ -92,10 +91,15 @@ def read_all(
     """`read` of every item, in order, in one thread a core; only a few results wait at a time."""
     threads = os.cpu_count() or 1
     results: list[Found] = []
-    with ThreadPoolExecutor(threads) as pool, (progress or Progress()).track(label, len(items)) as line:
-        for result in _windowed(pool, read, iter(items), 4 * threads):
-            results.append(result)
-            line.advance(1)
+    inner = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # OpenCV's own threads would only get in the way of these
+    try:
+        with ThreadPoolExecutor(threads) as pool, (progress or Progress()).track(label, len(items)) as line:
+            for result in _windowed(pool, read, iter(items), 4 * threads):
+                results.append(result)
+                line.advance(1)
+    finally:
+        cv2.setNumThreads(inner)
     return results
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from saltern import rle
 from saltern.data.dataset import Dataset
-from saltern.data.fingerprints import Fingerprint, grey_of, read_all
+from saltern.data.fingerprints import Fingerprint, grey_of, read_all, without_colour
 from saltern.data.images import read_values
 from saltern.data.masks import VOID, distinct
 from saltern.data.truth import Alignment, align
@@ -71,7 +71,7 @@ def inspect_dataset(dataset: Dataset, progress: Progress | None = None) -> list[
 
 def _inspect(dataset: Dataset, item: tuple[bool, Any]) -> Inspection:
     test, row = item
-    image = dataset.read_image(row)
+    image = without_colour(dataset.read_image(row))
     known: dict[str, Any] = {
         "id": row.id,
         "test": test,
