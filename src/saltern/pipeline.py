@@ -52,7 +52,6 @@ def train(job: Job, *, finish: bool = True) -> None:
     Folds that are trained already are kept; the later stages are run again where they do not cover all of these.
     """
     if job.runtime.is_main:
-        job.begin()
         make_folds(job)
     job.runtime.barrier()
     asked = job.config.trainer.folds
