@@ -20,6 +20,8 @@ CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
 SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "run_schema": schema.RunConfig,
+        "import_schema": schema.ImportConfig,
+        "download_schema": schema.DownloadConfig,
         "ensemble_schema": schema.EnsembleConfig,
         "compare_schema": schema.CompareConfig,
         "score_schema": schema.ScoreConfig,

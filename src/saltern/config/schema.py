@@ -194,6 +194,24 @@ class RunConfig:
 
 
 @dataclass(kw_only=True)
+class ImportConfig(RunConfig):
+    """An archive → a data set in its layout. The keys of a run are there since a dataset may set them."""
+
+    archive: str = MISSING
+    """A .zip or .tar file, or a folder with such files and CSVs; unpacked to `dataset.root`."""
+
+
+@dataclass(kw_only=True)
+class DownloadConfig:
+    """A competition's archive, by Kaggle's own command line."""
+
+    competition: str = MISSING
+    """The name in its address, such as tgs-salt-identification-challenge."""
+    target: str = "data/downloads"
+    """Folder of the archive."""
+
+
+@dataclass(kw_only=True)
 class EnsembleConfig:
     """Several finished runs → a new run folder."""
 

@@ -1,0 +1,21 @@
+"""`make download competition=NAME`: fetch a competition's archive with Kaggle's own command line."""
+
+import console
+import hydra
+from omegaconf import DictConfig
+
+from saltern.config import resolve
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="download")
+def main(raw: DictConfig) -> None:
+    """Download the archive and say how to go on."""
+    config = resolve(raw)
+    from saltern.data.download import download_competition
+
+    archive = download_competition(config.competition, config.target)
+    console.console.print(f"{archive}\nnext: make import archive={archive} dataset=… dataset.root=…")
+
+
+if __name__ == "__main__":
+    console.enter(main)
