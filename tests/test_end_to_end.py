@@ -1,8 +1,10 @@
 """All stages on a tiny drawn set, by the scripts as a user calls them."""
 
 import json
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +123,43 @@ def test_score_grades_the_submission(place: Path) -> None:
     assert "precision_tgs" in text
     perfect = succeed("score", "submission=data/sample/test_truth.csv", "truth=data/sample/test_truth.csv", cwd=place)
     assert perfect.count("1.0000") == 4
+
+
+def test_a_run_that_was_killed_goes_on_and_ends_the_same(place: Path) -> None:
+    """The power goes after the first epoch; tune refuses the half-trained fold; the same command finishes the run."""
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *TINY, "name=killed"]
+    checkpoint = place / "outputs/killed/fold_0/last.ckpt"
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while not checkpoint.exists():
+            assert process.poll() is None, "ended before its first epoch"
+            time.sleep(0.02)
+        process.kill()
+    assert not (place / "outputs/killed/fold_0/done.json").exists()
+    refused = script("tune", "name=killed", cwd=place)
+    assert refused.returncode == 2
+    assert "folds [0] is not finished" in refused.stderr
+    assert "continues after epoch" in succeed("train", *TINY, "name=killed", cwd=place)
+    submissions = [(place / "outputs" / name / "submission.csv").read_bytes() for name in ("a", "killed")]
+    assert submissions[0] == submissions[1]
+
+
+def test_check_reports_and_its_exit_status_is_the_verdict(place: Path) -> None:
+    sample = ["dataset=tgs", "dataset.root=data/sample", "name=checked"]
+    assert "0 errors" in succeed("check", *sample, cwd=place)
+    assert (place / "outputs/checked/dataset_report.html").stat().st_size > 0
+    broken = place / "broken"
+    shutil.copytree(place / "data/sample", broken)
+    first = sorted((broken / "train/images").iterdir())[0]
+    first.write_bytes(first.read_bytes()[:100])
+    done = script("check", "dataset=tgs", "dataset.root=broken", "name=broken", cwd=place)
+    assert done.returncode == 1
+    assert first.name in done.stdout
+    succeed("folds", *TINY, "name=checked", cwd=place)
+
+
+def test_preview_draws_a_sheet(place: Path) -> None:
+    succeed("preview", *TINY, "name=look", cwd=place)
+    assert (place / "outputs/preview/look.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_folds_trained_one_by_one_equal_the_whole_run_and_blend(place: Path) -> None:

@@ -52,7 +52,6 @@ def train(job: Job, *, finish: bool = True) -> None:
     Folds that are trained already are kept; the later stages are run again where they do not cover all of these.
     """
     if job.runtime.is_main:
-        job.begin()
         make_folds(job)
     job.runtime.barrier()
     asked = job.config.trainer.folds
@@ -60,7 +59,7 @@ def train(job: Job, *, finish: bool = True) -> None:
         train_fold(job, number)
     if not job.runtime.is_main or not finish:
         return
-    if is_finished(job.run):
+    if job.run.is_finished():
         log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
         return
     tune_decision(job)
@@ -70,16 +69,6 @@ def train(job: Job, *, finish: bool = True) -> None:
     else:
         log.warning("%s has no test images: no test probabilities, no submission", job.dataset.root)
     write_report(job)
-
-
-def is_finished(run: RunDir) -> bool:
-    """Whether every artifact is there and covers all trained folds."""
-    folds = run.finished_folds()
-    needed = [run.decision, run.scores, run.report]
-    if not folds or not all(path.exists() for path in needed) or read_json(run.scores)["folds"] != folds:
-        return False
-    predicted = run.test / "done.json"
-    return not predicted.exists() or (read_json(predicted)["folds"] == folds and run.submission.exists())
 
 
 def check_dataset(job: Job) -> DatasetReport:

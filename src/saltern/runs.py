@@ -219,6 +219,15 @@ class RunDir:
         numbers = [int(done.parent.name.removeprefix("fold_")) for done in self.path.glob("fold_*/done.json")]
         return sorted(numbers)
 
+    def is_finished(self) -> bool:
+        """Whether every artifact is there and covers all trained folds."""
+        folds = self.finished_folds()
+        needed = [self.decision, self.scores, self.report]
+        if not folds or not all(path.exists() for path in needed) or read_json(self.scores)["folds"] != folds:
+            return False
+        predicted = self.test / "done.json"
+        return not predicted.exists() or (read_json(predicted)["folds"] == folds and self.submission.exists())
+
     def clear(self) -> None:
         """Delete the run folder with all it holds."""
         if self.path.exists():

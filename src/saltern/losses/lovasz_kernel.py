@@ -113,8 +113,7 @@ def _compact(
     sizes = [(int(np.count_nonzero(row == 1)), int(np.count_nonzero(row == 0))) for row in label_rows]
     counts = torch.tensor(sizes)
     shares = torch.stack(_shares(counts[:, 0], counts.sum(1), groups, symmetric, skip_empty, torch.float64), 1)
-    gradient = torch.zeros(scores.shape, dtype=torch.float32)
-    gradient_rows = gradient.numpy()
+    gradient = np.zeros(label_rows.shape, dtype=np.float32)
     total = 0.0
     for row, (share, other) in enumerate(shares.tolist()):
         if share == other == 0:
@@ -124,10 +123,10 @@ def _compact(
         errors = _activated(score_rows[row], foreground, background_margin, elu)
         if truth.size + rest.size < errors.size:
             errors[label_rows[row] == VOID] = 0
-        total += _fill(gradient_rows[row], errors, foreground, truth, rest)
+        total += _fill(gradient[row], errors, foreground, truth, rest)
         if elu:
-            gradient_rows[row] *= np.minimum(errors, 1)
-    return torch.tensor(total, dtype=torch.float32), gradient
+            gradient[row] *= np.minimum(errors, 1)
+    return torch.tensor(total, dtype=torch.float32), torch.from_numpy(gradient)
 
 
 def _activated(scores: np.ndarray, foreground: np.ndarray, background_margin: float, elu: bool) -> np.ndarray:

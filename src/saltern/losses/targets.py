@@ -1,5 +1,6 @@
 """What every loss takes in, checked once: logits in float32, labels as bytes 0, 1 and 255 (void)."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,18 +79,29 @@ def byte_labels(target: Tensor, logits: Tensor, ignore_index: int, classes: int)
     if ignore_index != VOID:
         void = flat == ignore_index
         flat = torch.where((flat == VOID) & ~void, classes, flat).masked_fill(void, 0)
-    labels = flat.to(torch.uint8)
-    known = (labels + 1).max() <= classes  # 255 + 1 is 0 in a byte
-    if flat.dtype != torch.uint8:
-        known = known & (labels == flat).all()
+    labels, known = _bytes(flat, classes)
     _require(known, target, ignore_index, classes)
     return labels if void is None else labels.masked_fill(void, VOID)
 
 
-def _require(known: Tensor, target: Tensor, ignore_index: int, classes: int) -> None:
+def _bytes(values: Tensor, classes: int) -> tuple[Tensor, Tensor | bool]:
+    """`values` as uint8, and whether nothing was lost and each is a class or 255 (255 + 1 is 0 in a byte)."""
+    if values.device.type == "cpu" and not torch.compiler.is_compiling():
+        # numpy stays in this thread: on a busy machine that is faster than to wait for torch's others
+        array = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+        with np.errstate(invalid="ignore"):
+            labels = array.astype(np.uint8, copy=False)
+        exact = array.dtype == np.uint8 or np.array_equal(labels, array)
+        return torch.from_numpy(labels), exact and bool((labels + np.uint8(1)).max() <= classes)
+    as_bytes = values.to(torch.uint8)
+    known = (as_bytes + 1).max() <= classes
+    return as_bytes, known if values.dtype == torch.uint8 else known & (as_bytes == values).all()
+
+
+def _require(known: Tensor | bool, target: Tensor, ignore_index: int, classes: int) -> None:
     expected = "0, 1" if classes == 2 else f"0 to {classes - 1}"
     expected = f"expected only {expected} and {ignore_index} (ignored)"
-    if torch.compiler.is_compiling() or target.is_cuda:
+    if isinstance(known, Tensor) and (torch.compiler.is_compiling() or target.is_cuda):
         torch._assert_async(known, f"target: {expected}")
         return
     if not known:
