@@ -1,10 +1,15 @@
 """All stages on a tiny drawn set, by the scripts as a user calls them."""
 
+import io
 import json
+import os
+import runpy
 import shutil
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,9 +35,40 @@ TINY = [
 ]
 
 
-def script(name: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+@dataclass
+class Done:
+    """How a script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def process(name: str, *overrides: str, cwd: Path) -> Done:
+    """Run a script as `make` does, in a process of its own."""
     command = [sys.executable, str(ROOT / "scripts" / f"{name}.py"), *overrides]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=250)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=250)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def script(name: str, *overrides: str, cwd: Path) -> Done:
+    """Run a script's entry in this process, which has torch loaded already."""
+    sys.path.insert(0, str(ROOT / "scripts"))
+    out, err = io.StringIO(), io.StringIO()
+    before = sys.argv, Path.cwd()
+    try:
+        sys.argv = [str(ROOT / "scripts" / f"{name}.py"), *overrides]
+        os.chdir(cwd)
+        with redirect_stdout(out), redirect_stderr(err):
+            runpy.run_path(sys.argv[0], run_name="__main__")
+        status = 0
+    except SystemExit as end:
+        status = end.code if isinstance(end.code, int) else 1
+    finally:
+        sys.path.remove(str(ROOT / "scripts"))
+        sys.argv = before[0]
+        os.chdir(before[1])
+    return Done(status, out.getvalue(), err.getvalue())
 
 
 def succeed(name: str, *overrides: str, cwd: Path) -> str:
@@ -45,7 +81,8 @@ def succeed(name: str, *overrides: str, cwd: Path) -> str:
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which `train` has run once, as name=a."""
     folder = tmp_path_factory.mktemp("place")
-    succeed("train", *TINY, "name=a", cwd=folder)
+    done = process("train", *TINY, "name=a", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
 

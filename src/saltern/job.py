@@ -132,6 +132,7 @@ class Job:
             return iter(loader)
 
         def validate(network: nn.Module) -> dict[str, float]:
+            self.runtime.share_buffers(network)
             predictor = self.predictor([network], ["identity"], stride)
             counts = score_rows(predictor, self.eval_batches(self.labelled, val_rows, stride), self.labelled.truth)
             return counts.summarise(self.runtime.sum_over_ranks)
@@ -147,6 +148,7 @@ class Job:
             build_views(views),
             channels_last=self.config.trainer.channels_last,
             window=self.config.dataset.window,
+            overlap=self.config.dataset.overlap,
             stride=stride,
         )
 
@@ -165,10 +167,10 @@ class Job:
 
         `shards` is a folder and the beginning of the files' names, such as `oof/fold_0_`.
         """
+        predictor, stride = self.fold_predictor(folds)
         if self.runtime.is_main:
             clear_shards(shards.parent, shards.name)
         self.runtime.barrier()
-        predictor, stride = self.fold_predictor(folds)
         rows = list(rows)
         with (
             ProbWriter(shards.parent, f"{shards.name}{self.runtime.rank}", self.config.inference.shard_mb) as writer,
@@ -177,6 +179,11 @@ class Job:
             for row, probs in predict_rows(predictor, self.eval_batches(source, rows, stride), self.progress):
                 writer.add(source.samples[row].id, probs.numpy())
         self.runtime.barrier()
+
+    def refuse_ensemble(self, stage: str) -> None:
+        """Raise a RunError where the run is the mean of others, which has no networks of its own."""
+        if self.run.ensemble.exists():
+            raise RunError(f"{self.run.path}: is an ensemble of other runs; there is nothing to {stage}.")
 
     def trained_folds(self) -> list[int]:
         """The folds whose probabilities count; warns where the split has more.

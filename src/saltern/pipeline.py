@@ -1,6 +1,7 @@
 """The stages in order, one function each, named as the make targets and the artifacts are."""
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from saltern.engine.trainer import Trainer
 from saltern.errors import ConfigError, RunError
 from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
-from saltern.inference.ensemble import mean_of_stores
+from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.estimate import score_table, scores_json
 from saltern.inference.store import ProbStore, ProbWriter
 from saltern.job import Job
@@ -54,21 +55,31 @@ def train(job: Job, *, finish: bool = True) -> None:
     if job.runtime.is_main:
         make_folds(job)
     job.runtime.barrier()
+    job.refuse_ensemble("train")
     asked = job.config.trainer.folds
     for number in fold_numbers(job.folds) if asked is None else asked:
         train_fold(job, number)
-    if not job.runtime.is_main or not finish:
+    if not finish:
         return
-    if job.run.is_finished():
+    if job.runtime.agree(job.run.is_finished(with_test=len(job.dataset.test) > 0)):
         log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
         return
-    tune_decision(job)
-    if len(job.dataset.test):
-        predict_test(job)
-        write_submission(job)
-    else:
+    finish_run(job)
+
+
+def finish_run(job: Job) -> None:
+    """Tune, predict what is not predicted yet, submit, report; on several ranks they predict together."""
+    if job.runtime.is_main:
+        tune_decision(job)
+    job.runtime.barrier()
+    if not len(job.dataset.test):
         log.warning("%s has no test images: no test probabilities, no submission", job.dataset.root)
-    write_report(job)
+    elif job.runtime.agree(job.run.predicted_folds() != job.trained_folds()):
+        predict_test(job)
+    if job.runtime.is_main:
+        if len(job.dataset.test):
+            write_submission(job)
+        write_report(job)
 
 
 def check_dataset(job: Job) -> DatasetReport:
@@ -151,7 +162,10 @@ def train_fold(job: Job, number: int) -> None:
 
 
 def tune_decision(job: Job) -> None:
-    """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested."""
+    """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested.
+
+    A submission and a report that rest on an older decision are removed.
+    """
     run, config = job.run, job.config.inference
     folds = job.trained_folds()
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
@@ -176,6 +190,7 @@ def tune_decision(job: Job) -> None:
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
     training = {str(fold): read_json(run.fold(fold).done) for fold in folds if run.fold(fold).done.exists()}
+    run.forget(run.submission, run.report)
     write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
 
 
@@ -187,9 +202,13 @@ def predict_test(job: Job) -> None:
         raise RunError(f"{job.dataset.root}: there are no test images to predict.")
     members = [job.run.fold(number) for number in folds]
     source = open_source(job.dataset, table, job.config.dataset)
-    (job.run.test / "done.json").unlink(missing_ok=True)
+    job.refuse_ensemble("predict")
+    if job.runtime.is_main:
+        job.run.forget(job.run.predicted, job.run.submission, job.run.report)
     job.store_probs(members, source, range(len(table)), job.run.test / "test_")
-    write_json(job.run.test / "done.json", {"folds": folds, "images": len(table)})
+    if job.runtime.is_main:
+        write_json(job.run.predicted, {"folds": folds, "images": len(table)})
+    job.runtime.barrier()
 
 
 def write_submission(job: Job) -> SubmissionProof:
@@ -197,7 +216,13 @@ def write_submission(job: Job) -> SubmissionProof:
 
     For VOC the masks are also written as result PNGs, under the first of the foreground's class ids.
     """
-    decision = read_decision(job.run.decision)
+    decision, folds = read_decision(job.run.decision), list(read_json(job.run.scores)["folds"])
+    if job.run.predicted_folds() != folds:
+        raise RunError(
+            f"{job.run.test}: predicted by the folds {job.run.predicted_folds()}, but the decision rests on {folds}; "
+            "run `make predict` (and `make tune`) again."
+        )
+    job.run.forget(job.run.report)
     store = ProbStore(job.run.test)
     ids = job.dataset.submission_ids or list(job.dataset.test["id"])
 
@@ -236,27 +261,30 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     if config.name in config.runs:
         raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
     weights = config.weights or [1.0] * len(config.runs)
-    if len(weights) != len(config.runs) or min(weights) <= 0:
+    if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
     members = [Job.reopen(config.outputs, name) for name in config.runs]
     job = Job.reopen(config.outputs, config.runs[0])
-    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress())
+    recorded = read_json(job.run.environment)["overrides"]
+    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress(), recorded)
+    kinds = ["oof", "test"] if len(job.dataset.test) else ["oof"]
+    stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
+    for of_kind in stores.values():
+        refuse_different_images(of_kind)
     _begin_ensemble(job, members, weights)
-    for kind in ("oof", "test"):
-        folders = [member.run.file(kind) for member in members]
-        if kind == "test" and not len(job.dataset.test):
-            continue
+    for kind in kinds:
         with ProbWriter(job.run.file(kind), f"{kind}_0", job.config.inference.shard_mb) as writer:
-            for name, probs in mean_of_stores([ProbStore(folder) for folder in folders], weights):
+            for name, probs in mean_of_stores(stores[kind], weights):
                 writer.add(name, probs)
-    tune_decision(job)
-    if len(job.dataset.test):
-        write_submission(job)
-    write_report(job)
+    write_json(job.run.predicted, {"folds": job.trained_folds(), "images": len(job.dataset.test)})
+    finish_run(job)
     return job
 
 
 def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
+    for member in members:
+        if not member.run.is_finished(with_test=len(job.dataset.test) > 0):
+            raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
     folds = [member.trained_folds() for member in members]
     if any(other != folds[0] for other in folds):
         raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")

@@ -146,9 +146,10 @@ class RunDir:
         return self.path / "dataset_report.html"
 
     def is_fresh(self) -> bool:
-        """Whether nothing but the data set's report lies in the folder, which may be written before the run."""
-        kept = {self.dataset_report, self.dataset_page}
-        return not self.path.exists() or all(item in kept for item in self.path.iterdir())
+        """Whether no run has begun: at most the data set's report and what precedes `config.yaml` lie there."""
+        kept = {self.dataset_report, self.dataset_page, self.environment}
+        items = list(self.path.iterdir()) if self.path.exists() else []
+        return all(item in kept or item.suffix == ".tmp" for item in items)
 
     @property
     def folds(self) -> Path:
@@ -174,6 +175,11 @@ class RunDir:
     def test(self) -> Path:
         """Test probabilities."""
         return self.path / "test"
+
+    @property
+    def predicted(self) -> Path:
+        """Written when `test/` is complete: the folds it is the mean of."""
+        return self.test / "done.json"
 
     @property
     def ensemble(self) -> Path:
@@ -219,14 +225,23 @@ class RunDir:
         numbers = [int(done.parent.name.removeprefix("fold_")) for done in self.path.glob("fold_*/done.json")]
         return sorted(numbers)
 
-    def is_finished(self) -> bool:
-        """Whether every artifact is there and covers all trained folds."""
-        folds = self.finished_folds()
-        needed = [self.decision, self.scores, self.report]
-        if not folds or not all(path.exists() for path in needed) or read_json(self.scores)["folds"] != folds:
+    def predicted_folds(self) -> list[int] | None:
+        """The folds whose mean lies in `test/`; None where it is not complete."""
+        return list(read_json(self.predicted)["folds"]) if self.predicted.exists() else None
+
+    def is_finished(self, *, with_test: bool) -> bool:
+        """Whether every artifact is there and covers all trained folds; `with_test`: there are images to submit."""
+        needed = [self.decision, self.scores, self.report, *([self.submission] if with_test else [])]
+        if not all(path.exists() for path in needed):
             return False
-        predicted = self.test / "done.json"
-        return not predicted.exists() or (read_json(predicted)["folds"] == folds and self.submission.exists())
+        folds = read_json(self.ensemble)["folds"] if self.ensemble.exists() else self.finished_folds()
+        scored = list(read_json(self.scores)["folds"])
+        return bool(folds) and scored == folds and (not with_test or self.predicted_folds() == folds)
+
+    def forget(self, *artifacts: Path) -> None:
+        """Delete artifacts that rest on something that is about to change."""
+        for path in artifacts:
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Delete the run folder with all it holds."""

@@ -1,6 +1,7 @@
 """Lightning Fabric set up from config: device, precision, strategy, ranks, seeding."""
 
 import logging
+import os
 import platform
 import random
 from contextlib import AbstractContextManager
@@ -58,6 +59,22 @@ class Runtime:
         """The precision's forward context."""
         return self.fabric.autocast()
 
+    def agree(self, verdict: bool) -> bool:
+        """The main process's verdict, on every process."""
+        return bool(self.fabric.broadcast(verdict)) if self.world_size > 1 else verdict
+
+    def share_buffers(self, network: nn.Module) -> None:
+        """Give every process the main one's running statistics, so that all score the weights that are saved."""
+        if self.world_size > 1:
+            for buffer in network.buffers():
+                torch.distributed.broadcast(buffer, 0)
+
+    def fresh_scaler(self) -> None:
+        """Forget the loss scale of an earlier fold; only fp16 has one."""
+        plugin = self.fabric.strategy.precision
+        if getattr(plugin, "scaler", None) is not None:
+            plugin.scaler = torch.amp.GradScaler(self.device.type)
+
     def barrier(self) -> None:
         """Wait until every process is here."""
         self.fabric.barrier()
@@ -88,6 +105,11 @@ def start(config: TrainerConfig) -> Runtime:
     precision = config.precision if config.precision != "auto" else _best_precision(use_cuda)
     if precision == "fp16" and not use_cuda:
         raise ConfigError("trainer.precision=fp16: needs a CUDA device; on a CPU use auto, fp32 or bf16.")
+    if precision == "bf16" and use_cuda and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ConfigError("trainer.precision=bf16: this GPU has no bf16; expected auto, fp16 or fp32.")
+    _check_processes(config.devices * config.nodes)
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(config.deterministic, warn_only=False)
     if use_cuda:
         torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
@@ -103,6 +125,16 @@ def start(config: TrainerConfig) -> Runtime:
     if several:
         fabric.launch()
     return Runtime(fabric, precision)
+
+
+def _check_processes(expected: int) -> None:
+    """Refuse a launcher that started another number of processes than the config says: each would be the main one."""
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if started != expected and "LOCAL_RANK" in os.environ:
+        raise ConfigError(
+            f"{started} processes were started, but trainer.devices times trainer.nodes is {expected}; "
+            f"set trainer.devices to the processes of one machine and trainer.nodes to the number of machines."
+        )
 
 
 def _best_precision(use_cuda: bool) -> str:

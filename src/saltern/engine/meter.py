@@ -1,6 +1,7 @@
 """Sums of the training loss over an epoch, and the stop when it is not finite, without holding up the device."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ class LossMeter:
         self.where = where
         self.last = math.nan
         """The newest loss that has arrived."""
+        self._device = device
         self._cuda = device.type == "cuda"
         self._sums: dict[str, Tensor] = {}
         self._images = 0
@@ -45,10 +47,12 @@ class LossMeter:
             self._sums[name] = self._sums.get(name, 0.0) + value.detach() * images
         self._images += images
 
-    def means(self) -> dict[str, float]:
-        """`loss` and `loss_<term>`, means over the images of the epoch."""
+    def means(self, reduce: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """`loss` and `loss_<term>`, means over the images of the epoch; `reduce` sums a tensor over processes."""
         self._settle()
-        return {name: float(total) / self._images for name, total in self._sums.items()}
+        sums = torch.stack([*self._sums.values(), torch.tensor(float(self._images), device=self._device)])
+        *totals, images = reduce(sums.double()).tolist()
+        return {name: total / images for name, total in zip(self._sums, totals, strict=True)}
 
     def _settle(self) -> None:
         if self._pending is None:

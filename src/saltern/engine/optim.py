@@ -100,7 +100,7 @@ POLICIES: dict[str, Callable[[PhaseConfig, float, Sequence[float]], float]] = {
     "cosine": lambda phase, progress, history: _cosine(progress),
     "poly": lambda phase, progress, history: (1.0 - min(progress, 1.0)) ** 0.9,
     "one_cycle": lambda phase, progress, history: _one_cycle(progress),
-    "cosine_restarts": lambda phase, progress, history: _cosine((progress * phase.cycles) % 1.0),
+    "cosine_restarts": lambda phase, progress, history: _cosine(round(progress * phase.cycles, 9) % 1.0),
     "plateau": lambda phase, progress, history: _plateau(history),
 }
 """`lr_policy` → factor on the phase's lr, from the share of the phase that is done (0…1) and its scores so far."""

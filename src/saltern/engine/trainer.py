@@ -114,6 +114,7 @@ class Trainer:
             RunError: a checkpoint that cannot be read.
         """
         self.runtime.place(model, channels_last=self.config.channels_last)
+        self.runtime.fresh_scaler()
         saved: dict[str, Any] | None = None
         if self.fold.last.exists():
             self.state, saved = load_checkpoint(self.fold.last)
@@ -141,10 +142,17 @@ class Trainer:
             load_weights(self.fold.best, model)
         optimizer: Any = self.runtime.fabric.setup_optimizers(build_optimizer(model, self.optim, at.phase.lr))
         if saved is not None:
-            self.runtime.fabric.strategy.precision.load_state_dict(saved["precision"])
+            self._restore_precision(saved["precision"])
             if at.epoch > 0:
                 optimizer.load_state_dict(saved["optimizer"])
         return optimizer
+
+    def _restore_precision(self, state: dict[str, Any]) -> None:
+        plugin = self.runtime.fabric.strategy.precision
+        if bool(state) != bool(plugin.state_dict()):
+            log.warning("%s: goes on in another precision, %s", self.fold.path, self.runtime.precision)
+        elif state:
+            plugin.load_state_dict(state)
 
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
@@ -161,7 +169,7 @@ class Trainer:
             if micro.updates:
                 self._update(model, optimizer)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
-        means = meter.means()
+        means = meter.means(self.runtime.sum_over_ranks)
         return {**means, "lr": lr, "images_per_s": data.images / (time.perf_counter() - began)}
 
     def _forward_backward(
@@ -169,8 +177,8 @@ class Trainer:
     ) -> None:
         images = batch.images.to(self.runtime.device, non_blocking=True)
         targets = batch.targets.to(self.runtime.device, non_blocking=True)
-        if self.config.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if self.config.channels_last else torch.contiguous_format
+        images = images.contiguous(memory_format=order)
         fabric = self.runtime.fabric
         with fabric.no_backward_sync(model, enabled=not micro.updates):
             total, terms = loss(model(images).float(), targets)

@@ -31,6 +31,7 @@ class Predictor:
         *,
         channels_last: bool = True,
         window: int | None = None,
+        overlap: float = 0.25,
         stride: int = 1,
     ) -> None:
         assert networks, "no network to predict with"
@@ -40,6 +41,7 @@ class Predictor:
         self.views = views
         self.channels_last = channels_last
         self.window = window
+        self.overlap = overlap
         self.stride = stride
 
     @torch.inference_mode()
@@ -50,7 +52,7 @@ class Predictor:
         if self.window is None or max(size) <= self.window:
             return self._whole(images)
         blend = Blend(len(images), size, self.runtime.device)
-        for window in plan_windows(size, self.window, self.stride):
+        for window in plan_windows(size, self.window, self.stride, self.overlap):
             blend.add(self._whole(window.of(images)), window)
         return blend.result()
 

@@ -88,10 +88,15 @@ def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
 
 def _check_options(config: SmpConfig) -> None:
     """SMP swallows arguments that it does not know; we do not."""
+    for option in ("activation", "aux_params"):
+        if option in config.options:
+            raise ConfigError(
+                f"model.options.{option}: networks give logits of one mask and nothing else; leave it out."
+            )
     if config.encoder.startswith("tu-"):
         return  # what the architecture does not take goes to timm, which refuses what it does not take
     parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[config.architecture]).parameters
-    fixed = ("encoder_name", "encoder_weights", "in_channels", "classes")
+    fixed = ("encoder_name", "encoder_weights", "in_channels", "classes", "activation", "aux_params")
     known = [name for name, item in parameters.items() if item.kind is not item.VAR_KEYWORD and name not in fixed]
     for option in config.options:
         if option not in known:

@@ -93,13 +93,18 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _strip(found: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
-    """`found` without a prefix that all of the encoder's keys carry, where that makes more of them fit."""
+    """`found` without a prefix that a framework put before the keys, or with timm's, where that makes more of them fit."""
     while True:
-        fitting = sum(key in own for key in found)
-        for prefix in PREFIXES:
-            shorter = {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-            if sum(key in own for key in shorter) > fitting or (shorter and not fitting):
-                found = shorter
-                break
-        else:
+        variants = [
+            {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
+            for prefix in PREFIXES
+        ]
+        variants.append({f"model.{key}": value for key, value in found.items()})
+        best = max(variants, key=lambda keys: sum(key in own for key in keys))
+        if sum(key in own for key in best) > sum(key in own for key in found):
+            found = best
+            continue
+        nested = next((keys for keys in variants[:-1] if len(keys) == len(found)), None)
+        if nested is None or any(key in own for key in found):
             return found
+        found = nested
