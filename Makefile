@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := check preview folds train tune predict submit report ensemble compare score
+STAGES      := import download check preview folds train tune predict submit report ensemble compare score
 DEVELOPMENT := help setup test test-slow lint format bench figures clean
 
 .DEFAULT_GOAL := help
@@ -21,9 +21,9 @@ DEVELOPMENT := help setup test test-slow lint format bench figures clean
 empty  :=
 space  := $(empty) $(empty)
 own    := PYTHON=% VENV=% ARGS=% SHELL=%
-words   = $(filter-out $(own),$(subst \$(space),§,$(MAKEOVERRIDES)))
-quoted  = $(foreach word,$(words),'$(subst ','\'',$(subst §,$(space),$(subst $$$$,$$,$(subst \\,\,$(word)))))')
-run     = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
+words   = $(filter-out $(own),$(subst =~/,=$(HOME)/,$(subst \$(space),§,$(MAKEOVERRIDES))))
+override quoted = $(foreach word,$(words),'$(subst ','\'',$(subst §,$(space),$(subst $$$$,$$,$(subst \\,\,$(word)))))')
+override run = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
 
 help:  ## this list
 	@echo 'make TARGET [key=value ...]'
@@ -40,6 +40,10 @@ help:  ## this list
 	@echo '  make train schedule.phases.fine_tune.loss=0.5*lovasz_hinge+0.5*dice name=try2'
 	@echo '  make ensemble name=blend runs=[try1,try2]'
 
+import: $(STAMP)    ## unpack an archive (or a folder of them) into its layout: archive=FILE dataset=tgs dataset.root=PATH
+	$(call run,import)
+download: $(STAMP)  ## fetch a competition's archive with the Kaggle command line: competition=NAME
+	$(call run,download)
 check: $(STAMP)     ## what is wrong with this data set, before an hour is spent on it
 	$(call run,check)
 preview: $(STAMP)   ## draw augmented training images with outlined masks, as the network will see them
@@ -48,7 +52,7 @@ folds: $(STAMP)     ## begin a run: freeze its config, divide the images into fo
 	$(call run,folds)
 train: $(STAMP)     ## every stage in order: folds, training, tune, predict, submit, report
 	$(call run,train)
-tune: $(STAMP)      ## choose threshold, minimum area and gate on the out-of-fold probabilities of a run
+tune: $(STAMP)      ## tune threshold, area and gate on out-of-fold probabilities; predict, submit and report what follows
 	$(call run,tune)
 predict: $(STAMP)   ## test probabilities: the mean over folds, views and snapshots
 	$(call run,predict)

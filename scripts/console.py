@@ -19,7 +19,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from saltern.config import RunConfig, explain, register, reopen, resolve
+from saltern.config import RunConfig, explain, refuse_surprises, register, reopen, resolve
 from saltern.errors import RunError, SalternError
 from saltern.progress import Progress
 from saltern.runs import RunDir, read_json
@@ -38,11 +38,13 @@ USER_ERROR = 2
 def enter(main: Callable[[], None]) -> None:
     """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[ConsoleHandler()])
+    level = logging.INFO if is_main_process() else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", handlers=[ConsoleHandler()], force=True)
     for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register()
     try:
+        refuse_surprises(sys.argv[1:])
         main()
     except SalternError as error:
         _fail(error)
@@ -69,6 +71,11 @@ def _fail(error: SalternError) -> None:
 def _stop(text: str, status: int) -> None:
     Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
     sys.exit(status)
+
+
+def is_main_process() -> bool:
+    """Whether this is the process that talks; launchers number theirs in the environment."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
 
 
 def task_overrides() -> list[str]:
@@ -112,7 +119,7 @@ class ProgressLine(Progress):
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not (console.is_terminal and is_main_process()),
         )
         self._task: TaskID | None = None
         self._label = ""
@@ -156,7 +163,7 @@ class ProgressLine(Progress):
         return f"{values}{rate:.0f} images/s"
 
     def _plain(self) -> None:
-        if console.is_terminal or not self._done:
+        if console.is_terminal or not self._done or not is_main_process():
             return
         left = (time.monotonic() - self._began) * (self._total / self._done - 1)
         console.print(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from saltern.config import resolve
 
 
-@hydra.main(version_base="1.3", config_path="../configs/score", config_name="score")
+@hydra.main(version_base="1.3", config_path="../configs/grading", config_name="score")
 def main(raw: DictConfig) -> None:
     """Print the scores of the submission."""
     config = resolve(raw)

@@ -4,7 +4,7 @@ import console
 import hydra
 from omegaconf import DictConfig
 
-from saltern.config import RunConfig, ScoreConfig, resolve
+from saltern.config import ConfigError, RunConfig, ScoreConfig, SubmissionConfig, resolve
 from saltern.runs import RunDir
 
 
@@ -13,17 +13,20 @@ def main(raw: DictConfig) -> None:
     """Train and finish the run that the overrides describe."""
     config: RunConfig = resolve(raw)
     run = RunDir.of(config.outputs, config.name)
+    part = console.is_multirun() and config.trainer.folds is not None
+    if part and config.overwrite:
+        raise ConfigError("overwrite=true: each job would delete the folds of the others; leave it out with -m.")
     from saltern import pipeline
 
     job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
-    finish = not (console.is_multirun() and config.trainer.folds is not None)
-    pipeline.train(job, finish=finish)
+    pipeline.train(job, finish=not part)
     if not job.runtime.is_main:
         return
-    if finish:
+    if not part:
         console.show_run(job)
         truth = job.dataset.root / "test_truth.csv"
-        if truth.exists() and run.submission.exists():  # the sample data set comes with the answer
+        same_form = config.submission == SubmissionConfig()
+        if truth.exists() and run.submission.exists() and same_form:  # the sample data set comes with the answer
             scores = pipeline.score_submission(ScoreConfig(submission=str(run.submission), truth=str(truth)))
             console.show_scores(f"{run.submission} against {truth}", scores)
     else:

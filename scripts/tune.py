@@ -1,4 +1,4 @@
-"""`make tune`: choose the decision on out-of-fold probabilities."""
+"""`make tune`: choose the decision on out-of-fold probabilities, and finish the run."""
 
 import console
 import hydra
@@ -7,12 +7,12 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
 def main(raw: DictConfig) -> None:
-    """Tune the decision of the run that name= names; where it has a submission, renew what follows from it."""
+    """Tune the decision of the run that name= names, and renew all that follows from it."""
     config = console.existing_run(raw)
     from saltern import pipeline
 
     job = pipeline.Job(config, console.ProgressLine())
-    pipeline.tune_decision(job)
+    pipeline.finish_run(job)
     console.show_run(job)
 
 

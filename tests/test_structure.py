@@ -70,7 +70,8 @@ def test_only_scripts_print_and_only_config_knows_omegaconf() -> None:
 
 def test_make_scripts_and_pipeline_share_their_words() -> None:
     makefile = (ROOT / "Makefile").read_text()
-    pipeline = {item.name for item in functions(ROOT / "src/saltern/pipeline.py")}
+    files = sorted((ROOT / "src/saltern/pipeline").glob("*.py"))
+    pipeline = {item.name for path in files for item in functions(path)}
     for stage, function in STAGES.items():
         assert re.search(rf"^{stage}:.*## ", makefile, re.M), f"make {stage}"
         assert (ROOT / "scripts" / f"{stage}.py").is_file(), stage

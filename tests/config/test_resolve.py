@@ -16,7 +16,7 @@ from saltern.config.schema import SmpConfig
 
 def choices() -> list[tuple[str, str]]:
     """Every (group, choice) there is."""
-    groups = [path for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != "score"]
+    groups = [path for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != "grading"]
     return sorted((group.name, path.stem) for group in groups for path in group.glob("*.yaml"))
 
 

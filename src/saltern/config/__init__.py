@@ -8,7 +8,7 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.explain import explain
+from saltern.config.explain import explain, refuse_surprises
 from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.resolve import (
@@ -71,6 +71,7 @@ __all__ = [
     "freeze",
     "later_wins",
     "refuse_contradictions",
+    "refuse_surprises",
     "register",
     "reopen",
     "resolve",

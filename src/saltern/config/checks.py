@@ -24,6 +24,7 @@ def check_run(config: RunConfig) -> None:
     Raises:
         ConfigError: names the first key that is wrong.
     """
+    _require(config.seed >= 0, "seed", config.seed, "0 or more")
     _check_dataset(config.dataset)
     _check_folds(config.folds)
     _check_model(config.model)
@@ -146,7 +147,9 @@ def _check_phase(phase: PhaseConfig, key: str) -> None:
 def _check_optim(optim: OptimConfig) -> None:
     _one_of(optim.name, "optim.name", choices.OPTIMIZERS)
     _require(optim.weight_decay >= 0, "optim.weight_decay", optim.weight_decay, "0 or more")
-    _require(len(optim.betas) == 2, "optim.betas", optim.betas, "two numbers")
+    good = len(optim.betas) == 2 and all(0 <= beta < 1 for beta in optim.betas)
+    _require(good, "optim.betas", optim.betas, "two numbers from 0 to below 1")
+    _require(0 <= optim.momentum < 1, "optim.momentum", optim.momentum, "0 to below 1")
     good = optim.encoder_lr_scale > 0
     _require(good, "optim.encoder_lr_scale", optim.encoder_lr_scale, "a positive number")
 

@@ -37,7 +37,8 @@ def explain(error: HydraException | OmegaConfBaseException) -> ConfigError:
     text = str(cause if isinstance(cause, OmegaConfBaseException) else error)
     if isinstance(cause, ValidationError):
         key = str(cause.full_key)
-        return ConfigError(f"{key}: {text.splitlines()[0].rstrip('.')}.{_expected(key)}")
+        hint = " A phase is added in a file under configs/schedule." if "PhaseConfig" in text else _expected(key)
+        return ConfigError(f"{key}: {text.splitlines()[0].rstrip('.')}.{hint}")
     group = re.search(r"Could not override '([\w.@/]+)'\.\s*No match in the defaults list", text)
     if group:
         text = unknown("key or group", group.group(1), _GROUPS)
@@ -60,12 +61,30 @@ def _unknown_key(cause: ConfigAttributeError | ConfigKeyError) -> ConfigError:
     parent, _, key = full.rpartition(".")
     node: Any = cause.parent_node
     siblings = [str(name) for name in node if str(name) != "hydra"] if node is not None else []
-    if parent.endswith(".loss"):
-        return ConfigError(
-            f"{parent}: the command line merges {{…}} into the loss that is there; to put another in its "
-            f"place, write {parent}=0.5*{key}+0.5*bce"
-        )
+    if ".loss" in parent:
+        return _merged_loss(parent[: parent.index(".loss") + 5], key)
     return ConfigError(f"{full}: {unknown(f'key of {parent}' if parent else 'key', key, siblings)}")
+
+
+def _merged_loss(key: str, name: str) -> ConfigError:
+    return ConfigError(
+        f"{key}: the command line merges {{…}} into the loss that is there. To put another in its place, write a sum "
+        f"such as {key}=0.5*{name}+0.5*bce; a loss with parameters goes into a file under configs/schedule."
+    )
+
+
+def refuse_surprises(arguments: list[str]) -> None:
+    """Refuse overrides that Hydra would take otherwise than they are meant, before it sees them.
+
+    Raises:
+        ConfigError: `….loss={…}`, which would silently keep the terms that are there, or `GROUP=null`.
+    """
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
+            raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
+        if key in _GROUPS[4:] and value in ("null", ""):
+            raise ConfigError(f"{key}={value}: every run needs one; expected the name of a file under configs/{key}.")
 
 
 def _expected(full_key: str) -> str:

@@ -1,12 +1,14 @@
 """A run's frozen config: written when the run begins, read by every later stage, contradicted by none."""
 
 from dataclasses import fields, is_dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from saltern.config import datasets, schema
 from saltern.config.resolve import compose_config, resolve
@@ -30,6 +32,11 @@ WHERE_NOT_WHAT = (
     "name",
     "outputs",
     "overwrite",
+    "dataset.root",
+    "dataset.cache",
+    "dataset.cache_mb",
+    "dataset.cache_dir",
+    "inference.shard_mb",
     "trainer.folds",
     "trainer.workers",
     "trainer.eval_batch_size",
@@ -56,10 +63,11 @@ def thaw(path: Path) -> schema.RunConfig:
     """
     if not path.is_file():
         raise RunError(f"{path}: no such file. Is name= right? `make folds` or `make train` begins a run.")
-    content = OmegaConf.load(path)
-    assert isinstance(content, DictConfig)
     base = OmegaConf.structured(schema.RunConfig)
     try:
+        content = OmegaConf.load(path)
+        if not isinstance(content, DictConfig):
+            raise ConfigError("it holds no keys")
         for group, (key, classes) in VARIANTS.items():
             base[group] = OmegaConf.structured(classes[content[group][key]])
         for item in fields(schema.RunConfig):
@@ -67,7 +75,7 @@ def thaw(path: Path) -> schema.RunConfig:
                 base[item.name] = OmegaConf.structured(item.type)
         merged = OmegaConf.merge(base, content)
         config = resolve(merged)  # type: ignore[arg-type]
-    except (OmegaConfBaseException, KeyError, TypeError, ConfigError) as error:
+    except (OmegaConfBaseException, YAMLError, KeyError, TypeError, ConfigError) as error:
         raise RunError(f"{path}: not a run config of this version of Saltern: {error}") from error
     assert isinstance(config, schema.RunConfig)
     return config
@@ -121,9 +129,11 @@ def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunC
     before = compose_config("run", recorded)
     asked = compose_config("run", later_wins(recorded, overrides))
     refuse_contradictions(path, contradictions(before, asked))
-    frozen.outputs, frozen.overwrite = asked.outputs, asked.overwrite
-    for key in ("workers", "eval_batch_size", "accelerator", "devices", "nodes", "folds"):
-        setattr(frozen.trainer, key, getattr(asked.trainer, key))
+    for key in differences(before, asked):  # all of them say where, else they had been refused
+        group, _, name = key.rpartition(".")
+        source, target = (attrgetter(group)(config) if group else config for config in (asked, frozen))
+        setattr(target, name, getattr(source, name))
+    frozen.name, frozen.outputs = asked.name, asked.outputs
     return frozen
 
 

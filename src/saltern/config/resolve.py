@@ -92,12 +92,12 @@ def _refuse_strangers(node: DictConfig, path: str = "") -> None:
 def compose_config(entry: str, overrides: list[str]) -> Any:
     """What `make <stage> <overrides>` would resolve to, for tests, notebooks and checks against frozen runs.
 
-    `score` lies in a folder of its own: beside the group `submission/`, Hydra would take
+    `score` lies in `grading/`: beside the group `submission/`, Hydra would take
     `submission=FILE` for the choice of a group.
     """
     register()
     if GlobalHydra.instance().is_initialized():  # inside a script, where Hydra runs already
         return resolve(compose(entry, overrides=overrides))
-    folder = CONFIG_DIR / "score" if entry == "score" else CONFIG_DIR
+    folder = CONFIG_DIR / "grading" if entry == "score" else CONFIG_DIR
     with initialize_config_dir(str(folder), version_base="1.3"):
         return resolve(compose(entry, overrides=overrides))

@@ -90,9 +90,7 @@ def _check_options(config: SmpConfig) -> None:
     """SMP swallows arguments that it does not know; we do not."""
     for option in ("activation", "aux_params"):
         if option in config.options:
-            raise ConfigError(
-                f"model.options.{option}: networks give logits of one mask and nothing else; leave it out."
-            )
+            raise ConfigError(f"model.options.{option}: the network gives logits of one mask alone; leave it out.")
     if config.encoder.startswith("tu-"):
         return  # what the architecture does not take goes to timm, which refuses what it does not take
     parameters = inspect.signature(smp.MODEL_ARCHITECTURES_MAPPING[config.architecture]).parameters

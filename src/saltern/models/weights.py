@@ -93,7 +93,7 @@ def _read(file: Path) -> dict[str, Tensor]:
 
 
 def _strip(found: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
-    """`found` without a prefix that a framework put before the keys, or with timm's, where that makes more of them fit."""
+    """`found` without a prefix that a framework put before the keys, or with timm's, where more of them fit then."""
     while True:
         variants = [
             {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}

@@ -1,17 +1,14 @@
-"""The stages in order, one function each, named as the make targets and the artifacts are."""
+"""The stages of one run in order, one function each."""
 
 import logging
-import math
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, VocConfig
+from saltern.config import VocConfig
 from saltern.data import check as data_check
 from saltern.data.adjacency import mosaic_picture
 from saltern.data.cache import open_source
@@ -22,20 +19,15 @@ from saltern.data.folds import fold_numbers, save_folds, select_fold
 from saltern.data.loading import LoaderSettings
 from saltern.data.preview import contact_sheet
 from saltern.engine.trainer import Trainer
-from saltern.errors import ConfigError, RunError
+from saltern.errors import RunError
 from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
-from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.estimate import score_table, scores_json
-from saltern.inference.store import ProbStore, ProbWriter
+from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.losses import Schedule
-from saltern.metrics.scores import summarise
 from saltern.models import build_model
-from saltern.progress import Progress
 from saltern.report import html
-from saltern.report.artifacts import read_oof_scores
-from saltern.report.compare import Comparison, Member, write_compare
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import Load, Sample, write_picture
 from saltern.report.tracking import EpochLog
@@ -237,82 +229,10 @@ def write_submission(job: Job) -> SubmissionProof:
 def write_report(job: Job) -> None:
     """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
     coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
-    html.write_report(job.run, _pixels(job), coverage)
+    html.write_report(job.run, pixels_for_page(job), coverage)
 
 
-def _pixels(job: Job) -> Load:
+def pixels_for_page(job: Job) -> Load:
     """Image, truth and out-of-fold probabilities by id, for a page."""
     store = ProbStore(job.run.oof)
     return lambda name: Sample(*job.pixels_of(name), store[name])
-
-
-def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
-    """Average the probabilities of several runs into a run of its own; tune, submit and report that.
-
-    Out-of-fold means stay out-of-fold: every run's probability of an image comes from networks that have not
-    trained on it. The new run takes its config and folds from the first.
-
-    Raises:
-        ConfigError: fewer than two runs, or weights that do not fit them.
-        RunError: runs that are not finished, over different images, or a new run that exists already.
-    """
-    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
-        raise ConfigError(f"runs={config.runs}: expected two or more different runs.")
-    if config.name in config.runs:
-        raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
-    weights = config.weights or [1.0] * len(config.runs)
-    if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
-        raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    members = [Job.reopen(config.outputs, name) for name in config.runs]
-    job = Job.reopen(config.outputs, config.runs[0])
-    recorded = read_json(job.run.environment)["overrides"]
-    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress(), recorded)
-    kinds = ["oof", "test"] if len(job.dataset.test) else ["oof"]
-    stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
-    for of_kind in stores.values():
-        refuse_different_images(of_kind)
-    _begin_ensemble(job, members, weights)
-    for kind in kinds:
-        with ProbWriter(job.run.file(kind), f"{kind}_0", job.config.inference.shard_mb) as writer:
-            for name, probs in mean_of_stores(stores[kind], weights):
-                writer.add(name, probs)
-    write_json(job.run.predicted, {"folds": job.trained_folds(), "images": len(job.dataset.test)})
-    finish_run(job)
-    return job
-
-
-def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
-    for member in members:
-        if not member.run.is_finished(with_test=len(job.dataset.test) > 0):
-            raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
-    folds = [member.trained_folds() for member in members]
-    if any(other != folds[0] for other in folds):
-        raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
-    if any(not member.folds.equals(members[0].folds) for member in members):
-        log.warning(
-            "the runs divide the images differently; fold scores are given by the folds of %s", members[0].run.name
-        )
-    if job.run.config.exists() and not job.config.overwrite:
-        raise RunError(f"{job.run.path}: exists already; give another name=… or overwrite=true.")
-    job.begin()
-    save_folds(job.run.folds, members[0].folds)
-    names = [member.run.name for member in members]
-    write_json(job.run.ensemble, {"runs": names, "weights": weights, "folds": folds[0]})
-
-
-def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
-    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
-    members: dict[str, Member] = {}
-    for name in config.runs:
-        job = Job.reopen(config.outputs, name)
-        table = read_oof_scores(job.run.oof_scores)
-        members[name] = Member(table, read_decision(job.run.decision), _pixels(job))
-        coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
-    page = RunDir.of(Path(config.outputs) / "compare", config.name).report
-    return page, write_compare(page, members, config.score, coverage)
-
-
-def score_submission(config: ScoreConfig) -> dict[str, Any]:
-    """The scores of a submission CSV against a truth CSV, with the number of images scored and of ids left over."""
-    found = submission.count_submission(Path(config.submission), Path(config.truth), config.format)
-    return {"images": len(found.ids), "left_out": found.extra, **summarise(found.counts)}
