@@ -10,6 +10,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Check the data set and print what was found."""
     config = resolve(raw)

@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="compare")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Compare the runs image by image."""
     config = resolve(raw)

@@ -1,5 +1,6 @@
 """What all scripts share: Hydra's entry, errors without tracebacks, the progress line, tables."""
 
+import functools
 import logging
 import os
 import sys
@@ -52,6 +53,24 @@ def enter(main: Callable[[], None]) -> None:
         _fail(explain(error))
     except KeyboardInterrupt:
         _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
+
+
+def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
+    """Decorate a Hydra task: its SalternErrors are answered here, before Hydra adds words of its own.
+
+    In a multirun they go on to Hydra, which lets the other jobs run first.
+    """
+
+    @functools.wraps(task)
+    def answered(raw: DictConfig) -> None:
+        try:
+            task(raw)
+        except SalternError as error:
+            if is_multirun():
+                raise
+            _fail(error)
+
+    return answered
 
 
 class ConsoleHandler(logging.Handler):

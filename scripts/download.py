@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="download")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Download the archive and say how to go on."""
     config = resolve(raw)

@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="ensemble")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Average the runs, tune, submit and report the mean."""
     config = resolve(raw)

@@ -9,6 +9,7 @@ from saltern.runs import read_json
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Divide the images into folds and show how even they are."""
     config = resolve(raw)

@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="import")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Import the archive and say what lies where."""
     config = resolve(raw)

@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Draw what the network will be shown."""
     config = resolve(raw)

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Write report.html from the run's artifacts."""
     config = console.existing_run(raw)

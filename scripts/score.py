@@ -8,6 +8,7 @@ from saltern.config import resolve
 
 
 @hydra.main(version_base="1.3", config_path="../configs/grading", config_name="score")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Print the scores of the submission."""
     config = resolve(raw)

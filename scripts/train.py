@@ -9,6 +9,7 @@ from saltern.runs import RunDir
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+@console.answering
 def main(raw: DictConfig) -> None:
     """Train and finish the run that the overrides describe."""
     config: RunConfig = resolve(raw)
