@@ -218,6 +218,31 @@ def test_folds_trained_one_by_one_equal_the_whole_run_and_blend(place: Path) -> 
     assert (place / "outputs/compare/ab/report.html").stat().st_size > 0
 
 
+def test_folds_by_multirun_then_tune_equal_the_whole_run(place: Path) -> None:
+    done = process("train", *TINY, "name=many", "-m", "trainer.folds=[0],[1]", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (place / "outputs/many/submission.csv").exists()
+    succeed("tune", "name=many", cwd=place)
+    submissions = [(place / "outputs" / name / "submission.csv").read_bytes() for name in ("a", "many")]
+    assert submissions[0] == submissions[1]
+
+
+@pytest.mark.slow
+def test_two_processes_train_predict_and_finish_a_run(place: Path) -> None:
+    """DDP over gloo: every labelled and every test image is predicted once, by one of the two."""
+    done = process("train", *TINY, "name=two", "trainer.devices=2", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = place / "outputs" / "two"
+    assert sorted(ProbStore(run / "oof")) == sorted(ProbStore(place / "outputs/a/oof"))
+    assert sorted(path.name for path in (run / "test").glob("*.safetensors")) == [
+        "test_0_00000.safetensors",
+        "test_1_00000.safetensors",
+    ]
+    assert len(ProbStore(run / "test")) == 6
+    assert (run / "submission.csv").exists()
+    assert "finished already" in succeed("train", *TINY, "name=two", cwd=place)
+
+
 @pytest.mark.parametrize(
     ("stage", "overrides", "parts"),
     [
@@ -229,6 +254,9 @@ def test_folds_trained_one_by_one_equal_the_whole_run_and_blend(place: Path) -> 
         ("ensemble", ["name=x", "runs=[a]"], ["two or more"]),
         ("score", ["submission=none.csv", "truth=none.csv"], ["none.csv"]),
         ("score", ["submission=none.csv"], ["truth has no value"]),
+        ("train", ["schedule.phases.fine_tune.loss={bce: 1.0}"], ["merges", "loss=0.5*lovasz_hinge+0.5*bce"]),
+        ("train", ["model=null"], ["model=null", "configs/model"]),
+        ("predict", ["name=blend"], ["is an ensemble"]),
     ],
 )
 def test_a_mistake_ends_with_its_reason_and_status_2(

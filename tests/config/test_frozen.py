@@ -41,6 +41,7 @@ def test_an_override_that_contradicts_is_refused_with_both_values(frozen: Path) 
 def test_where_to_compute_may_differ(frozen: Path) -> None:
     config = reopen(frozen, BEGUN_WITH, ["trainer.workers=3", "trainer.eval_batch_size=7", "trainer.folds=[1]"])
     assert (config.trainer.workers, config.trainer.eval_batch_size, config.trainer.folds) == (3, 7, [1])
+    assert reopen(frozen, BEGUN_WITH, ["dataset.root=moved"]).dataset.root == "moved"
 
 
 def test_contradictions_are_what_changes_the_result() -> None:
@@ -57,6 +58,13 @@ def test_a_config_of_another_version_is_named(frozen: Path) -> None:
     frozen.write_text(frozen.read_text().replace("batch_size:", "batch_sise:"))
     with pytest.raises(RunError, match="batch_sise"):
         thaw(frozen)
+
+
+def test_a_damaged_config_is_named(frozen: Path) -> None:
+    for content in ("a: [", "just text"):
+        frozen.write_text(content)
+        with pytest.raises(RunError, match=r"config\.yaml: not a run config"):
+            thaw(frozen)
 
 
 def test_a_missing_config_says_what_to_do(tmp_path: Path) -> None:

@@ -102,6 +102,10 @@ def test_values_reach_their_place() -> None:
         ("trainer.precision=fp8", ["trainer.precision", "'fp16'"]),
         ("inference.views=[hflip]", ["inference.views", "identity"]),
         ("experiment=nope", ["nope"]),
+        ("seed=-1", ["seed=-1", "0 or more"]),
+        ("optim.betas=[2,2]", ["optim.betas", "below 1"]),
+        ("+schedule.phases.third={epochs: 1}", ["third", "file under configs/schedule"]),
+        ("schedule.phases.fine_tune.loss.lovasz_hinge.per_image=false", ["schedule.phases.fine_tune.loss", "sum"]),
         ("submission.order=up", ["submission.order", "column, row"]),
     ],
 )
@@ -135,6 +139,10 @@ def test_submission_may_be_a_path_for_score() -> None:
     config = compose_config("score", ["submission=a.csv", "truth=b.csv"])
     assert (config.submission, config.truth) == ("a.csv", "b.csv")
     assert "truth has no value" in message("score", "submission=a.csv")
+
+
+def test_compare_takes_its_score_by_name() -> None:
+    assert compose_config("compare", ["name=x", "runs=[a,b]", "score=iou"]).score == "iou"
 
 
 def test_names_in_choices_match_the_libraries() -> None:

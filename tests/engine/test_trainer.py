@@ -233,6 +233,19 @@ def test_damaged_checkpoints_and_foreign_weights_are_named(tmp_path: Path) -> No
         load_weights(fold.best, Net())
 
 
+def test_a_fold_may_go_on_in_another_precision(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A checkpoint with a loss scale, continued where none is used: the scale is dropped, with a warning."""
+    with pytest.raises(Killed):
+        trainer(tmp_path)[0].fit(fresh(), data(die_in=1), seed=0)
+    path = FoldDir(tmp_path).last
+    content = torch.load(path, weights_only=True)
+    torch.save({**content, "precision": {"scale": 1024.0, "growth_factor": 2.0}}, path)
+    engine, log = trainer(tmp_path)
+    engine.fit(fresh(), data(), seed=0)
+    assert [row[0] for row in log.rows] == [2, 3, 4, 5]
+    assert "another precision" in caplog.text
+
+
 def test_golden_losses_of_five_seeded_steps(tmp_path: Path) -> None:
     """A refactor leaves these numbers as they are, or its commit says why."""
     schedule = ScheduleConfig(phases={"only": PhaseConfig(epochs=5, loss={"bce": 0.5, "lovasz_hinge": 0.5}, lr=0.05)})

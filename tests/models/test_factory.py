@@ -70,6 +70,25 @@ def test_weights_are_loaded_key_by_key(suffix: str, source: torch.nn.Module, tmp
     assert all(torch.equal(loaded[key], state[key]) for key in state)
 
 
+def test_weights_of_timm_fit_an_encoder_that_wraps_timm(tmp_path: Path) -> None:
+    import timm
+
+    weights = timm.create_model("test_resnet").state_dict()
+    save_file({key: value.contiguous() for key, value in weights.items()}, tmp_path / "w.safetensors")
+    config = SmpConfig(architecture="unet", encoder="tu-test_resnet", encoder_weights=str(tmp_path / "w.safetensors"))
+    report = build_model(config).weights_report
+    assert report is not None
+    assert report.missing == []
+    assert all(key.startswith("model.fc.") for key in report.unexpected)
+
+
+@pytest.mark.parametrize("option", ["activation", "aux_params"])
+def test_options_that_would_change_what_logits_are_are_refused(option: str) -> None:
+    for encoder in ("resnet18", "tu-test_resnet"):
+        with pytest.raises(ConfigError, match=f"{option}.*logits"):
+            build_model(SmpConfig(architecture="unet", encoder=encoder, options={option: "sigmoid"}))
+
+
 def test_a_partial_fit_is_reported_by_key(source: torch.nn.Module, tmp_path: Path) -> None:
     state = {key: value.clone() for key, value in source.state_dict().items()}
     del state["conv1.weight"]
