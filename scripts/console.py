@@ -44,6 +44,8 @@ def enter(main: Callable[[], None]) -> None:
     for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register()
+    # argparse reads the overrides before and after a flag as two lists and refuses the second
+    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     try:
         refuse_surprises(sys.argv[1:])
         main()

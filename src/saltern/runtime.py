@@ -119,7 +119,8 @@ def start(config: TrainerConfig) -> Runtime:
         accelerator="cuda" if use_cuda else "cpu",
         devices=config.devices,
         num_nodes=config.nodes,
-        strategy="ddp" if several else "auto",
+        # encoders of less than full depth carry layers that no output depends on
+        strategy="ddp_find_unused_parameters_true" if several else "auto",
         precision=FABRIC_PRECISION[precision],
     )
     if several:
