@@ -97,6 +97,11 @@ class Job:
         write_json(run.environment, {**runtime.environment(), "overrides": self.overrides})
         write_text(run.config, freeze(self.config))
 
+    @cached_property
+    def coverage(self) -> dict[str, float]:
+        """Id of a labelled image → share of foreground among its valid pixels."""
+        return dict(zip(self.dataset.train["id"], self.dataset.train["coverage"], strict=True))
+
     def eval_batches(self, source: ImageSource, rows: Iterable[int], stride: int) -> Iterator[EvalBatch]:
         """This rank's share of `rows` as whole images."""
         return eval_batches(
@@ -185,8 +190,9 @@ class Job:
         if self.run.ensemble.exists():
             raise RunError(f"{self.run.path}: is an ensemble of other runs; there is nothing to {stage}.")
 
+    @cached_property
     def trained_folds(self) -> list[int]:
-        """The folds whose probabilities count; warns where the split has more.
+        """The folds whose probabilities count, as they are when first asked for; warns where the split has more.
 
         Raises:
             RunError: no fold is trained, or one is half trained.

@@ -42,9 +42,9 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
     members = [Job.reopen(config.outputs, name) for name in config.runs]
-    job = Job.reopen(config.outputs, config.runs[0])
-    recorded = read_json(job.run.environment)["overrides"]
-    job = Job(replace(job.config, name=config.name, overwrite=config.overwrite), progress or Progress(), recorded)
+    first = members[0]
+    recorded = read_json(first.run.environment)["overrides"]
+    job = Job(replace(first.config, name=config.name, overwrite=config.overwrite), progress or Progress(), recorded)
     kinds = ["oof", "test"] if len(job.dataset.test) else ["oof"]
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
@@ -54,7 +54,7 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
         with ProbWriter(job.run.file(kind), f"{kind}_0", job.config.inference.shard_mb) as writer:
             for name, probs in mean_of_stores(stores[kind], weights):
                 writer.add(name, probs)
-    write_json(job.run.predicted, {"folds": job.trained_folds(), "images": len(job.dataset.test)})
+    write_json(job.run.predicted, {"folds": job.trained_folds, "images": len(job.dataset.test)})
     finish_run(job)
     return job
 
@@ -63,7 +63,7 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
     for member in members:
         if not member.run.is_finished(with_test=len(job.dataset.test) > 0):
             raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
-    folds = [member.trained_folds() for member in members]
+    folds = [member.trained_folds for member in members]
     if any(other != folds[0] for other in folds):
         raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
     if any(not member.folds.equals(members[0].folds) for member in members):
@@ -85,7 +85,7 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
         job = Job.reopen(config.outputs, name)
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
-        coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
+        coverage = job.coverage
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
     return page, write_compare(page, members, config.score, coverage)
 

@@ -66,7 +66,7 @@ def finish_run(job: Job) -> None:
     job.runtime.barrier()
     if not len(job.dataset.test):
         log.warning("%s has no test images: no test probabilities, no submission", job.dataset.root)
-    elif job.runtime.agree(job.run.predicted_folds() != job.trained_folds()):
+    elif job.runtime.agree(job.run.predicted_folds() != job.trained_folds):
         predict_test(job)
     if job.runtime.is_main:
         if len(job.dataset.test):
@@ -159,7 +159,7 @@ def tune_decision(job: Job) -> None:
     A submission and a report that rest on an older decision are removed.
     """
     run, config = job.run, job.config.inference
-    folds = job.trained_folds()
+    folds = job.trained_folds
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     store = ProbStore(run.oof)
 
@@ -188,13 +188,13 @@ def tune_decision(job: Job) -> None:
 
 def predict_test(job: Job) -> None:
     """Store the mean test probabilities over trained folds, snapshots and views."""
-    folds = job.trained_folds()
+    job.refuse_ensemble("predict")
+    folds = job.trained_folds
     table = job.dataset.test
     if not len(table):
         raise RunError(f"{job.dataset.root}: there are no test images to predict.")
     members = [job.run.fold(number) for number in folds]
     source = open_source(job.dataset, table, job.config.dataset)
-    job.refuse_ensemble("predict")
     if job.runtime.is_main:
         job.run.forget(job.run.predicted, job.run.submission, job.run.report)
     job.store_probs(members, source, range(len(table)), job.run.test / "test_")
@@ -228,8 +228,7 @@ def write_submission(job: Job) -> SubmissionProof:
 
 def write_report(job: Job) -> None:
     """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
-    coverage = dict(zip(job.dataset.train["id"], job.dataset.train["coverage"], strict=True))
-    html.write_report(job.run, pixels_for_page(job), coverage)
+    html.write_report(job.run, pixels_for_page(job), job.coverage)
 
 
 def pixels_for_page(job: Job) -> Load:
