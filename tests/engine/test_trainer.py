@@ -1,12 +1,10 @@
 """The loop learns, stops on bad numbers, and an interrupted run gives what it would have given without."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from fold_runs import Killed, Log, Net, data, fresh, phases, pixels, trainer, weights
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,99 +16,6 @@ from saltern.errors import RunError, TrainingError
 from saltern.losses import Schedule
 from saltern.progress import Progress
 from saltern.runs import FoldDir
-
-IMAGES = 12
-
-
-@dataclass
-class Batch:
-    images: Tensor
-    targets: Tensor
-
-
-class Net(nn.Module):
-    """Logits from one dropout and one convolution over scaled pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drop = nn.Dropout(0.2)
-        self.conv = nn.Conv2d(3, 1, 3, padding=1)
-
-    def forward(self, image: Tensor) -> Tensor:
-        return self.conv(self.drop(image.float() / 255))
-
-
-class Log:
-    def __init__(self) -> None:
-        self.rows: list[tuple[int, str, dict[str, float]]] = []
-
-    def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
-        self.rows.append((epoch, phase, scores))
-
-
-class Killed(Exception):
-    """Stands for the power cut."""
-
-
-def pixels(epoch: int) -> tuple[Tensor, Tensor]:
-    """Bright foreground on dark ground, shuffled by the epoch."""
-    generator = torch.Generator().manual_seed(epoch)
-    target = (torch.rand(IMAGES, 1, 8, 8, generator=generator) > 0.5).to(torch.uint8)
-    noise = torch.randint(0, 60, (IMAGES, 3, 8, 8), generator=generator)
-    return (target * 150 + noise).to(torch.uint8), target
-
-
-def data(batch_size: int = 4, die_in: int | None = None, poison: float | None = None) -> FoldData:
-    def batches(epoch: int) -> Iterator[Batch]:
-        if epoch == die_in:
-            raise Killed
-        images, targets = pixels(epoch)
-        for start in range(0, IMAGES, batch_size):
-            yield Batch(images[start : start + batch_size], targets[start : start + batch_size])
-
-    def validate(network: nn.Module) -> dict[str, float]:
-        network.eval()
-        images, targets = pixels(1000)
-        with torch.no_grad():
-            right = ((network(images) > 0) == targets.bool()).float().mean()
-        return {"precision_tgs": float(right) if poison is None else poison}
-
-    return FoldData(batches, IMAGES, -(-IMAGES // batch_size), validate)
-
-
-def phases(**settings: Any) -> ScheduleConfig:
-    fine = {"epochs": 2, "loss": {"lovasz_hinge": 0.9, "bce": 0.1}, "lr": 0.01, "start_from": "best", **settings}
-    return ScheduleConfig(
-        phases={"warm_up": PhaseConfig(epochs=3, loss={"bce": 1.0}, lr=0.2), "fine_tune": PhaseConfig(**fine)}
-    )
-
-
-def trainer(
-    folder: Path, schedule: ScheduleConfig | None = None, optimizer: str = "adamw", **settings: Any
-) -> tuple[Trainer, Log]:
-    config = TrainerConfig(accelerator="cpu", precision="fp32", **settings)
-    log = Log()
-    return (
-        Trainer(
-            runtime.start(config),
-            Schedule(schedule or phases()),
-            config,
-            OptimConfig(name=optimizer, weight_decay=0.01),
-            FoldDir(folder),
-            log,
-            Progress(),
-        ),
-        log,
-    )
-
-
-def fresh() -> Net:
-    torch.manual_seed(0)
-    return Net()
-
-
-def weights(model: nn.Module) -> list[Tensor]:
-    return [tensor.clone() for tensor in model.state_dict().values()]
 
 
 def test_training_learns_and_keeps_the_best(tmp_path: Path) -> None:

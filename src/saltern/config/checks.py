@@ -164,6 +164,10 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _require(trainer.workers >= 0, "trainer.workers", trainer.workers, "0 or more")
     clip = trainer.clip_grad_norm
     _require(clip is None or clip > 0, "trainer.clip_grad_norm", clip, "null or a positive number")
+    decay = trainer.ema_decay
+    _require(
+        decay is None or 0 < decay < 1, "trainer.ema_decay", decay, "null or a number between 0 and 1, such as 0.99"
+    )
     folds = trainer.folds
     if folds is not None:
         good = bool(folds) and len(set(folds)) == len(folds) and min(folds) >= 0

@@ -142,6 +142,9 @@ class TrainerConfig:
     accumulate: int = 1
     """Batches per optimizer step."""
     clip_grad_norm: float | None = 1.0
+    ema_decay: float | None = None
+    """Score and keep the moving average of the weights over optimizer steps: the share of it that a step leaves, such
+    as 0.99 (half of it forgotten in 69 steps); null: the weights themselves."""
     monitor: str = "precision_tgs"
     """The validation score, at threshold 0.5, by which the best weights are kept."""
     accelerator: str = "auto"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from saltern.config import OptimConfig, TrainerConfig
 from saltern.engine.checkpoint import TrainState, load_checkpoint, load_weights, save_checkpoint, save_weights
+from saltern.engine.ema import AveragedWeights
 from saltern.engine.meter import LossMeter
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.errors import TrainingError
@@ -103,11 +104,13 @@ class Trainer:
         self.epoch_log = epoch_log
         self.progress = progress
         self.state = TrainState()
+        self.average: AveragedWeights | None = None
 
     def fit(self, model: nn.Module, data: FoldData, seed: int) -> TrainState:
         """Train `model` to the schedule's end, from the last finished epoch where there is one.
 
-        On return `model` holds the last weights; the best ones lie in `fold.best`.
+        On return `model` holds the last weights; the best ones lie in `fold.best`. With `ema_decay` the averaged
+        weights are those that are scored and kept, while the optimizer goes on from the plain ones.
 
         Raises:
             TrainingError: the loss or the monitored score is not finite.
@@ -120,6 +123,7 @@ class Trainer:
             self.state, saved = load_checkpoint(self.fold.last)
             model.load_state_dict(saved["model"])
             log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
+        self.average = self._averaged(model, saved)
         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
         optimizer: Any = None
         epochs = range(self.state.epoch, self.schedule.epochs)
@@ -132,14 +136,28 @@ class Trainer:
                 seed_all(hash((seed, epoch, self.runtime.rank)))
                 self.progress.describe(f"{self.fold.path.name} {at.name} {epoch + 1}/{self.schedule.epochs}")
                 scores = self._train_epoch(wrapped, optimizer, data, at)
-                scores |= {f"val_{name}": value for name, value in data.validate(model).items()}
-                self._keep(model, optimizer, at, scores)
+                judged = self.average.network if self.average else model
+                scores |= {f"val_{name}": value for name, value in data.validate(judged).items()}
+                self._record(judged, at, scores)
+                if self.runtime.is_main:
+                    self._checkpoint(model, optimizer)
+                self.runtime.barrier()
         return self.state
+
+    def _averaged(self, model: nn.Module, saved: dict[str, Any] | None) -> AveragedWeights | None:
+        if self.config.ema_decay is None:
+            return None
+        average = AveragedWeights(model, self.config.ema_decay)
+        if saved is not None:
+            average.load_state_dict(saved["average"])
+        return average
 
     def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
         if at.epoch == 0 and at.phase.start_from == "best" and self.state.best_score is not None:
             load_weights(self.fold.best, model)
+            if self.average:
+                self.average.restart(model)
         optimizer: Any = self.runtime.fabric.setup_optimizers(build_optimizer(model, self.optim, at.phase.lr))
         if saved is not None:
             self._restore_precision(saved["precision"])
@@ -168,6 +186,8 @@ class Trainer:
             self._forward_backward(model, loss, batch, meter, micro)
             if micro.updates:
                 self._update(model, optimizer)
+                if self.average:
+                    self.average.update(model)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
         return {**means, "lr": lr, "images_per_s": data.images / (time.perf_counter() - began)}
@@ -193,8 +213,8 @@ class Trainer:
         optimizer.zero_grad(set_to_none=True)
         self.state.step += 1
 
-    def _keep(self, model: nn.Module, optimizer: Any, at: Position, scores: dict[str, float]) -> None:
-        """Advance the state and write it: best weights first, the checkpoint last."""
+    def _record(self, judged: nn.Module, at: Position, scores: dict[str, float]) -> None:
+        """Advance the state by an epoch; the main process keeps the weights that were scored, and the scores."""
         state = self.state
         score = scores[f"val_{self.config.monitor}"]
         if not math.isfinite(score):
@@ -207,16 +227,20 @@ class Trainer:
             state.best_score, state.best_epoch = score, state.epoch
         if self.runtime.is_main:
             if better:
-                save_weights(self.fold.best, model)
+                save_weights(self.fold.best, judged)
             cycle = ends_cycle(at.phase, at.epoch)
             if cycle is not None:
-                save_weights(self.fold.snapshot(at.name, cycle), model)
+                save_weights(self.fold.snapshot(at.name, cycle), judged)
             self.epoch_log.log(state.epoch, at.name, scores)
-            parts = {
-                "model": model.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "precision": self.runtime.fabric.strategy.precision.state_dict(),
-            }
-            save_checkpoint(self.fold.last, state, parts)
         self.progress.advance(0, val=score, best=float(state.best_score or 0.0))
-        self.runtime.barrier()
+
+    def _checkpoint(self, model: nn.Module, optimizer: Any) -> None:
+        """Write what the run continues from; after everything else, so that it never claims too much."""
+        parts = {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "precision": self.runtime.fabric.strategy.precision.state_dict(),
+        }
+        if self.average:
+            parts["average"] = self.average.state_dict()
+        save_checkpoint(self.fold.last, self.state, parts)
