@@ -1,19 +1,22 @@
 """Training speed: Saltern's fold loop beside a plain hand-written script, the same network, batch size and precision.
 
-Both sides train in turn, several times, in this one process; the first turn of each is not counted. The plain side is
-what one would write in an afternoon: a Dataset that decodes PNGs and calls albumentations, a DataLoader, autocast,
-AdamW, BCE.
+Each side is a process of its own, since Saltern tells the C library how to treat memory; they train in turn, several
+times, and the first turn of each is not counted. The plain side is what one would write in an afternoon: a Dataset that
+decodes PNGs and calls albumentations, a DataLoader, autocast, AdamW, BCE.
 
     python benchmarks/training.py dataset=tgs dataset.root=PATH model=unet_efficientnet_lite0
 
 Overrides are those of `make train`; without any, the sample data set and its small network are used.
 """
 
+import multiprocessing
 import statistics
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +115,75 @@ class Silent:
         """Let it go."""
 
 
-def seconds(work: Any, *args: Any) -> float:
-    """Wall seconds of one call, the device's queue emptied."""
-    began = time.perf_counter()
-    work(*args)
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - began
+class Plain:
+    """Epochs of the hand-written script."""
+
+    def __init__(self, config: RunConfig, settings: "Settings") -> None:
+        job = Job(config)
+        runtime.seed_all(0)
+        workers = config.trainer.workers
+        self.loader = DataLoader(
+            PlainDataset(job, settings.rows), config.trainer.batch_size, shuffle=True, num_workers=workers
+        )
+        self.config, self.settings = config, settings
+
+    def __call__(self) -> None:
+        """One epoch."""
+        plain_epoch(self.loader, self.config, torch.device(self.settings.device), self.settings.precision)
+
+
+class Ours:
+    """Epochs of Saltern's fold loop."""
+
+    def __init__(self, config: RunConfig, settings: "Settings") -> None:
+        self.job, self.rows = Job(config), settings.rows
+        assert self.job.runtime.precision == settings.precision
+
+    def __call__(self) -> None:
+        """One epoch."""
+        saltern_epoch(self.job, self.rows)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What both sides must agree on."""
+
+    rows: list[int]
+    device: str
+    precision: str
+
+
+def serve(side: type[Plain] | type[Ours], arguments: list[str], settings: Settings, pipe: Connection) -> None:
+    """In a process of its own: answer each message by the seconds of an epoch, until `None` comes."""
+    epoch = side(compose_config("run", arguments), settings)
+    pipe.send(None)
+    while pipe.recv() is not None:
+        began = time.perf_counter()
+        epoch()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        pipe.send(time.perf_counter() - began)
+
+
+def take_turns(arguments: list[str], settings: Settings) -> dict[str, list[float]]:
+    """Side → the seconds of each counted epoch."""
+    spawn = multiprocessing.get_context("spawn")
+    pipes, processes = {}, []
+    for name, side in (("plain script", Plain), ("saltern", Ours)):
+        pipes[name], theirs = spawn.Pipe()
+        processes.append(spawn.Process(target=serve, args=(side, arguments, settings, theirs)))
+        processes[-1].start()
+        theirs.close()
+        pipes[name].recv()
+    times: dict[str, list[float]] = {name: [] for name in pipes}
+    for _ in range(TURNS + 1):
+        for name, pipe in pipes.items():
+            pipe.send("go")
+            times[name].append(pipe.recv())
+    for pipe, process in zip(pipes.values(), processes, strict=True):
+        pipe.send(None)
+        process.join()
+    return {name: seconds[1:] for name, seconds in times.items()}
 
 
 def main() -> None:
@@ -126,21 +191,13 @@ def main() -> None:
     config: RunConfig = compose_config("run", sys.argv[1:])
     job = Job(config)
     rows = list(range(min(IMAGES, len(job.labelled))))
-    runtime.seed_all(0)
-    loader = DataLoader(
-        PlainDataset(job, rows), config.trainer.batch_size, shuffle=True, num_workers=config.trainer.workers
-    )
-    plain, ours = [], []
-    for _ in range(TURNS + 1):
-        plain.append(seconds(plain_epoch, loader, config, job.runtime.device, job.runtime.precision))
-        ours.append(seconds(saltern_epoch, job, rows))
-    plain, ours = plain[1:], ours[1:]
+    times = take_turns(sys.argv[1:], Settings(rows, str(job.runtime.device), job.runtime.precision))
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{datetime.now(UTC):%Y-%m-%d}  torch {torch.__version__}  {where}  {job.runtime.precision}")
     print(f"{len(rows)} images, batch {config.trainer.batch_size}, {TURNS} turns each, medians")
-    for name, times in (("plain script", plain), ("saltern", ours)):
-        print(f"  {name:14s} {len(rows) / statistics.median(times):8.1f} images/s")
-    ratios = sorted(a / b for a, b in zip(plain, ours, strict=True))
+    for name, seconds in times.items():
+        print(f"  {name:14s} {len(rows) / statistics.median(seconds):8.1f} images/s")
+    ratios = sorted(a / b for a, b in zip(*times.values(), strict=True))
     print(f"  ratio          {statistics.median(ratios):8.2f}  (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 

@@ -1,5 +1,6 @@
 """Lightning Fabric set up from config: device, precision, strategy, ranks, seeding."""
 
+import ctypes
 import logging
 import os
 import platform
@@ -21,6 +22,10 @@ log = logging.getLogger(__name__)
 
 FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Our name → Fabric's. `fp16` brings loss scaling with it."""
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of mallopt, from glibc's malloc.h."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +107,8 @@ def start(config: TrainerConfig) -> Runtime:
         raise ConfigError(
             f"trainer.devices={config.devices}: this machine has {torch.cuda.device_count()} CUDA devices."
         )
+    if not use_cuda:
+        keep_freed_memory()
     precision = config.precision if config.precision != "auto" else _best_precision(use_cuda)
     if precision == "fp16" and not use_cuda:
         raise ConfigError("trainer.precision=fp16: needs a CUDA device; on a CPU use auto, fp32 or bf16.")
@@ -126,6 +133,20 @@ def start(config: TrainerConfig) -> Runtime:
     if several:
         fabric.launch()
     return Runtime(fabric, precision)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, where the C library is glibc; tells whether it could.
+
+    glibc asks the kernel anew for every block over 32 MiB and gives it back when freed, so each training step on a CPU
+    faults in its activations page by page; `benchmarks/training.py` shows what that costs. The process then keeps its
+    peak until it ends.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        log.info("not glibc: training on this CPU asks for its memory anew in every step")
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def _check_processes(expected: int) -> None:
