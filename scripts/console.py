@@ -271,5 +271,6 @@ def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
         table("findings", ["", "kind", "images", "what it means"], rows)
     if report.coverage:
         table("coverage of the foreground", ["share", "images"], report.coverage)
-    verdict = f"{report.count('error')} errors, {report.count('warning')} warnings, {report.seconds:.1f} s"
-    console.print(f"{verdict}\n  {job.run.dataset_report}\n  {job.run.dataset_page}")
+    counted = ((report.count(kind), kind) for kind in ("error", "warning"))
+    verdict = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for number, kind in counted)
+    console.print(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")
