@@ -10,9 +10,9 @@ import time
 
 import numpy as np
 
-from saltern.data.adjacency import find_mosaics
-from saltern.data.fingerprints import Fingerprint
-from saltern.data.section import draw_section
+from saltern.data.layouts.section import draw_section
+from saltern.data.likeness.adjacency import find_mosaics
+from saltern.data.likeness.fingerprints import Fingerprint
 
 SIDE, GRID, SECTIONS = 101, 6, 30
 Where = tuple[int, int, int]

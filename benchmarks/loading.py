@@ -23,10 +23,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from saltern.config import RunConfig, compose_config
-from saltern.data.cache import open_source
-from saltern.data.dataset import Dataset
-from saltern.data.layouts import open_dataset
-from saltern.data.loading import LoaderSettings, train_loader
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.batches import LoaderSettings, train_loader
+from saltern.data.loading.cache import open_source
+from saltern.data.source.dataset import Dataset
 
 CACHES = ("none", "memory", "file")
 

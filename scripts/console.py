@@ -26,7 +26,7 @@ from saltern.progress import Progress
 from saltern.runs import RunDir, read_json
 
 if TYPE_CHECKING:
-    from saltern.data.check import DatasetReport
+    from saltern.data.check.examine import DatasetReport
     from saltern.job import Job
     from saltern.submission.table import SubmissionProof
 

@@ -12,7 +12,7 @@ from saltern.config import resolve
 def main(raw: DictConfig) -> None:
     """Download the archive and say how to go on."""
     config = resolve(raw)
-    from saltern.data.download import download_competition
+    from saltern.data.archives.download import download_competition
 
     archive = download_competition(config.competition, config.target)
     console.console.print(f"{archive}\nnext: make import archive={archive} dataset=… dataset.root=…")

@@ -12,7 +12,7 @@ from saltern.config import resolve
 def main(raw: DictConfig) -> None:
     """Import the archive and say what lies where."""
     config = resolve(raw)
-    from saltern.data.archives import import_archive
+    from saltern.data.archives.place import import_archive
 
     imported = import_archive(config.archive, config.dataset, console.ProgressLine())
     dataset = imported.dataset

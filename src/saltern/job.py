@@ -12,11 +12,11 @@ from torch import nn
 
 from saltern import runtime
 from saltern.config import RunConfig, contradictions, freeze, refuse_contradictions, thaw
-from saltern.data.cache import ImageSource, open_source
-from saltern.data.dataset import Dataset
-from saltern.data.folds import FoldSplit, fold_numbers, load_folds
-from saltern.data.layouts import open_dataset
-from saltern.data.loading import EvalBatch, LoaderSettings, TrainLoader, eval_batches, train_loader
+from saltern.data.folds.assign import FoldSplit, fold_numbers, load_folds
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.batches import EvalBatch, LoaderSettings, TrainLoader, eval_batches, train_loader
+from saltern.data.loading.cache import ImageSource, open_source
+from saltern.data.source.dataset import Dataset
 from saltern.engine.checkpoint import load_weights
 from saltern.engine.trainer import FoldData
 from saltern.errors import RunError

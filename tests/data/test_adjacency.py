@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from saltern.data.adjacency import BEYOND, Link, find_mosaics, mosaic_picture, place
-from saltern.data.fingerprints import Fingerprint
-from saltern.data.section import draw_section
+from saltern.data.layouts.section import draw_section
+from saltern.data.likeness.adjacency import BEYOND, Link, find_mosaics, mosaic_picture, place
+from saltern.data.likeness.fingerprints import Fingerprint
 
 SIDE = 48
 

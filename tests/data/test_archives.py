@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saltern.config import DatasetConfig, SampleConfig, TgsConfig, VocConfig
-from saltern.data import unpack as unpacking
-from saltern.data.archives import MANIFEST, import_archive
-from saltern.data.layouts import open_dataset
+from saltern.data.archives import unpack as unpacking
+from saltern.data.archives.place import MANIFEST, import_archive
+from saltern.data.layouts.opening import open_dataset
 from saltern.errors import DataError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from saltern.config import CONFIG_DIR, AugmentConfig, ConfigError, TransformConfig, compose_config
-from saltern.data.augment import Augment, build_augment
+from saltern.data.loading.augment import Augment, build_augment
 
 GROUPS = sorted(path.stem for path in (CONFIG_DIR / "augment").glob("*.yaml"))
 

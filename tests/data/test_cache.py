@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from saltern.config import TgsConfig
-from saltern.data.cache import ImageCache, ImageSource, content_key, open_source
-from saltern.data.dataset import Dataset
-from saltern.data.geometry import scale_image, scale_mask
-from saltern.data.layouts import open_dataset
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.cache import ImageCache, ImageSource, content_key, open_source
+from saltern.data.loading.geometry import scale_image, scale_mask
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 
 Write = Callable[[Path, np.ndarray], None]

@@ -9,9 +9,9 @@ from PIL import Image
 
 from saltern import rle
 from saltern.config import SampleConfig, TgsConfig
-from saltern.data.check import DatasetReport, check_dataset
-from saltern.data.findings import ERROR, INFO, WARNING, Finding
-from saltern.data.layouts import open_dataset
+from saltern.data.check.examine import DatasetReport, check_dataset
+from saltern.data.check.findings import ERROR, INFO, WARNING, Finding
+from saltern.data.layouts.opening import open_dataset
 from saltern.progress import Progress
 
 COUNT, SIDE = 40, 48

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 
 from saltern.config import FoldsConfig, SampleConfig
-from saltern.data.dataset import Dataset
-from saltern.data.division import divide
-from saltern.data.layouts import open_dataset
+from saltern.data.folds.division import divide
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 
 

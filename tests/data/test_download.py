@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from saltern.data.download import download_competition, run_command
+from saltern.data.archives.download import download_competition, run_command
 from saltern.errors import ConfigError, DataError
 
 NAME = "tgs-salt-identification-challenge"

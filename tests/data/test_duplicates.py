@@ -5,8 +5,8 @@ from numpy.random import default_rng
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from saltern.data.duplicates import exact_clusters, near_clusters, near_pairs
-from saltern.data.fingerprints import Fingerprint, read_all
+from saltern.data.likeness.duplicates import exact_clusters, near_clusters, near_pairs
+from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.progress import Progress
 
 

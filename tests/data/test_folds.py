@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saltern.config import FoldsConfig
-from saltern.data.folds import assign_folds, fold_numbers, load_folds, save_folds, select_fold, strata
+from saltern.data.folds.assign import assign_folds, fold_numbers, load_folds, save_folds, select_fold, strata
 from saltern.errors import DataError
 
 

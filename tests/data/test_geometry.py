@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from saltern.config import DatasetConfig
-from saltern.data.geometry import fit_image, fit_mask, plan_fit, scale_mask, unfit_probs
+from saltern.data.loading.geometry import fit_image, fit_mask, plan_fit, scale_mask, unfit_probs
 
 
 def config(**changes: object) -> DatasetConfig:

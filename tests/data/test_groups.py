@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from saltern.config import FoldsConfig
-from saltern.data.fingerprints import Fingerprint
-from saltern.data.groups import adjacency_groups, column_groups, duplicate_groups, groups_of, regex_groups
-from saltern.data.section import draw_section
+from saltern.data.folds.groups import adjacency_groups, column_groups, duplicate_groups, groups_of, regex_groups
+from saltern.data.layouts.section import draw_section
+from saltern.data.likeness.fingerprints import Fingerprint
 from saltern.errors import ConfigError
 
 IDS = ["car1_01", "car1_02", "car2_01", "car2_02"]

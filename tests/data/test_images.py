@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from saltern.data.csvs import read_csv
-from saltern.data.images import decode_rgb, decode_values, read_rgb, read_size
-from saltern.data.masks import MaskValues, coverage_of
+from saltern.data.source.csvs import read_csv
+from saltern.data.source.images import decode_rgb, decode_values, read_rgb, read_size
+from saltern.data.source.masks import MaskValues, coverage_of
 from saltern.errors import DataError
 
 RANDOM = np.random.default_rng(0)

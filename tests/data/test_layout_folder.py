@@ -6,8 +6,8 @@ from PIL import Image
 
 from saltern import rle
 from saltern.config import ConfigError, FolderConfig, SubmissionConfig
-from saltern.data.dataset import united
-from saltern.data.layouts import open_dataset
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.dataset import united
 from saltern.errors import DataError
 
 RANDOM = np.random.default_rng(0)

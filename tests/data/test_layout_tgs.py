@@ -9,8 +9,8 @@ from PIL import Image
 
 from saltern import rle
 from saltern.config import TgsConfig
-from saltern.data.dataset import Dataset
-from saltern.data.layouts import open_dataset
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 
 Write = Callable[[Path, np.ndarray], None]

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from saltern.config import ConfigError, VocConfig
-from saltern.data.layouts import open_dataset
+from saltern.data.layouts.opening import open_dataset
 from saltern.errors import DataError
 
 VALUES = np.array([0, 7, 15, 255], np.uint8)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from saltern.config import FoldsConfig
-from saltern.data.fingerprints import Fingerprint
-from saltern.data.folds import assign_folds
-from saltern.data.leaks import verify_folds
-from saltern.data.section import draw_section
+from saltern.data.folds.assign import assign_folds
+from saltern.data.folds.leaks import verify_folds
+from saltern.data.layouts.section import draw_section
+from saltern.data.likeness.fingerprints import Fingerprint
 
 
 def table_of(coverage: list[float]) -> pd.DataFrame:

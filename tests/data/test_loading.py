@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from saltern.config import AugmentConfig, DatasetConfig, SampleConfig, TransformConfig
-from saltern.data.cache import ImageSource, open_source
-from saltern.data.dataset import Dataset
-from saltern.data.geometry import fit_image, fit_mask, plan_fit, unfit_probs
-from saltern.data.layouts import open_dataset
-from saltern.data.loading import Batch, LoaderSettings, eval_batches, random_crop, train_loader
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.batches import Batch, LoaderSettings, eval_batches, random_crop, train_loader
+from saltern.data.loading.cache import ImageSource, open_source
+from saltern.data.loading.geometry import fit_image, fit_mask, plan_fit, unfit_probs
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 
 PLAIN = AugmentConfig()

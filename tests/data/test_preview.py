@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 
 from saltern.config import AugmentConfig, SampleConfig, TransformConfig
-from saltern.data.cache import open_source
-from saltern.data.layouts import open_dataset
-from saltern.data.loading import LoaderSettings, train_loader
-from saltern.data.preview import OUTLINE, VOID_OUTLINE, contact_sheet, outlined
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.batches import LoaderSettings, train_loader
+from saltern.data.loading.cache import open_source
+from saltern.data.loading.preview import OUTLINE, VOID_OUTLINE, contact_sheet, outlined
 
 SETTINGS = LoaderSettings(stride=32, batch_size=3, seed=4)
 

@@ -12,9 +12,9 @@ from PIL import Image
 
 from saltern import rle
 from saltern.config import SampleConfig
-from saltern.data.layouts import open_dataset
-from saltern.data.sample import draw_sample
-from saltern.data.section import draw_section
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.layouts.sample import draw_sample
+from saltern.data.layouts.section import draw_section
 from saltern.errors import DataError
 
 
@@ -71,7 +71,7 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path: Path, monkeypatc
     def fails(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("saltern.data.sample._write_csv", fails)
+    monkeypatch.setattr("saltern.data.layouts.sample._write_csv", fails)
     with pytest.raises(KeyboardInterrupt):
         draw_sample(config(tmp_path / "sample"))
     assert list(tmp_path.iterdir()) == []
@@ -87,7 +87,7 @@ def test_processes_that_draw_at_the_same_time_do_not_disturb_each_other(tmp_path
 
 def draw_in_process(root: Path) -> int:
     code = (
-        "import sys; from saltern.config import SampleConfig; from saltern.data.sample import read_sample;"
+        "import sys; from saltern.config import SampleConfig; from saltern.data.layouts.sample import read_sample;"
         "read_sample(SampleConfig(root=sys.argv[1], train=12, test=5, side=32))"
     )
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from saltern.data.truth import Alignment, align, inverted, shifted, whole_set
+from saltern.data.check.truth import Alignment, align, inverted, shifted, whole_set
 
 SIDE = 64
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from saltern.data.windows import Blend, plan_windows
+from saltern.data.loading.windows import Blend, plan_windows
 
 
 @pytest.mark.parametrize("size", [(32, 32), (64, 96), (480, 352), (416, 640)])

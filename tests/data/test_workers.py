@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from saltern.data.workers import Arrays, Key, Workers
+from saltern.data.loading.workers import Arrays, Key, Workers
 from saltern.errors import DataError
 
 KEYS: list[Key] = [(0, (row, row + 100)) for row in range(20)]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from saltern.config import SampleConfig, TgsConfig
-from saltern.data.check import check_dataset
-from saltern.data.dataset import Dataset
-from saltern.data.findings import ERROR, WARNING, Finding
-from saltern.data.layouts import open_dataset
+from saltern.data.check.examine import check_dataset
+from saltern.data.check.findings import ERROR, WARNING, Finding
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.dataset import Dataset
 from saltern.report.dataset_page import SHOTS, write_dataset_page
 
 

@@ -1,1 +1,1 @@
-"""Layouts, checks, folds, geometry, augmentation, loading: from files to batches."""
+"""From files to batches: source, layouts, archives, likeness, folds, check, loading."""

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saltern.data.geometry import unfit_probs
-from saltern.data.loading import EvalBatch
-from saltern.data.windows import Blend, plan_windows
+from saltern.data.loading.batches import EvalBatch
+from saltern.data.loading.geometry import unfit_probs
+from saltern.data.loading.windows import Blend, plan_windows
 from saltern.inference.tta import View
 from saltern.metrics.scores import count_pixels
 from saltern.metrics.streaming import StreamingCounts

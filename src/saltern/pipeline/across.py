@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
-from saltern.data.folds import save_folds
+from saltern.data.folds.assign import save_folds
 from saltern.errors import ConfigError, RunError
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images

@@ -9,15 +9,15 @@ import pandas as pd
 
 from saltern import runtime
 from saltern.config import VocConfig
-from saltern.data import check as data_check
-from saltern.data.adjacency import mosaic_picture
-from saltern.data.cache import open_source
-from saltern.data.check import DatasetReport
-from saltern.data.dataset import samples_of
-from saltern.data.division import Division, divide
-from saltern.data.folds import fold_numbers, save_folds, select_fold
-from saltern.data.loading import LoaderSettings
-from saltern.data.preview import contact_sheet
+from saltern.data.check import examine as data_check
+from saltern.data.check.examine import DatasetReport
+from saltern.data.folds.assign import fold_numbers, save_folds, select_fold
+from saltern.data.folds.division import Division, divide
+from saltern.data.likeness.adjacency import mosaic_picture
+from saltern.data.loading.batches import LoaderSettings
+from saltern.data.loading.cache import open_source
+from saltern.data.loading.preview import contact_sheet
+from saltern.data.source.dataset import samples_of
 from saltern.engine.trainer import Trainer
 from saltern.errors import RunError
 from saltern.inference import tune as tuning

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from saltern.data.check import DatasetReport
-from saltern.data.dataset import Dataset
-from saltern.data.findings import Finding
+from saltern.data.check.examine import DatasetReport
+from saltern.data.check.findings import Finding
+from saltern.data.source.dataset import Dataset
 from saltern.report.html import Card, render
 from saltern.report.pictures import Picture, picture
 from saltern.runs import write_text

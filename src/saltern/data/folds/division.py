@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from saltern.config import FoldsConfig
-from saltern.data.adjacency import Mosaics
-from saltern.data.dataset import Dataset
-from saltern.data.folds import assign_folds
-from saltern.data.groups import fingerprints_of, groups_of, needs_prints
-from saltern.data.leaks import FoldsReport, verify_folds
+from saltern.data.folds.assign import assign_folds
+from saltern.data.folds.groups import fingerprints_of, groups_of, needs_prints
+from saltern.data.folds.leaks import FoldsReport, verify_folds
+from saltern.data.likeness.adjacency import Mosaics
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 from saltern.progress import Progress
 
@@ -19,7 +19,7 @@ class Division:
     """A split and what is known about it."""
 
     folds: pd.DataFrame
-    """`id`, `fold`; for `saltern.data.folds.save_folds`."""
+    """`id`, `fold`; for `saltern.data.folds.assign.save_folds`."""
     report: FoldsReport
     tiles: pd.DataFrame | None = None
     """For adjacency: the rows that `mosaics` counts, labelled images first, then the test images."""

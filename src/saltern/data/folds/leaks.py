@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from saltern.data.adjacency import Mosaics
-from saltern.data.duplicates import exact_clusters, near_clusters
-from saltern.data.fingerprints import Fingerprint
-from saltern.data.folds import ALWAYS_TRAIN
+from saltern.data.folds.assign import ALWAYS_TRAIN
+from saltern.data.likeness.adjacency import Mosaics
+from saltern.data.likeness.duplicates import exact_clusters, near_clusters
+from saltern.data.likeness.fingerprints import Fingerprint
 
 STANDARD_ERRORS = 3.0
 """A fold's mean coverage further from the whole set's than this many standard errors is reported."""

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from saltern import rle
-from saltern.data.images import read_rgb, read_size
-from saltern.data.masks import VOID, MaskValues, coverage_of
-from saltern.data.problems import Problems
+from saltern.data.source.images import read_rgb, read_size
+from saltern.data.source.masks import VOID, MaskValues, coverage_of
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 COLUMNS = ("id", "image", "mask", "rle", "height", "width", "coverage", "group")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from saltern.config import VocConfig
 from saltern.config.choices import VOC_CLASSES
-from saltern.data.dataset import Dataset, Entry, RleForm, existing_root, images_in, measure
-from saltern.data.masks import VOID, MaskValues
-from saltern.data.problems import Problems
+from saltern.data.source.dataset import Dataset, Entry, RleForm, existing_root, images_in, measure
+from saltern.data.source.masks import VOID, MaskValues
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 _EXPECTED = "VOCdevkit/VOC2012/{JPEGImages, SegmentationClass, ImageSets/Segmentation}"

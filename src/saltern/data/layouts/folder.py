@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from saltern.config import ConfigError, FolderConfig
-from saltern.data.csvs import read_csv, unique_ids
-from saltern.data.dataset import (
+from saltern.data.source.csvs import read_csv, unique_ids
+from saltern.data.source.dataset import (
     IMAGE_SUFFIXES,
     PARTS,
     Dataset,
@@ -17,8 +17,8 @@ from saltern.data.dataset import (
     match_submission,
     measure,
 )
-from saltern.data.masks import MaskValues
-from saltern.data.problems import Problems
+from saltern.data.source.masks import MaskValues
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from saltern.config import AugmentConfig, DatasetConfig
-from saltern.data.augment import build_augment
-from saltern.data.cache import ImageSource, in_threads
-from saltern.data.geometry import Fit, pad_image, pad_mask, plan_fit, plan_pad, scale_image
-from saltern.data.workers import Arrays, Key, Workers
+from saltern.data.loading.augment import build_augment
+from saltern.data.loading.cache import ImageSource, in_threads
+from saltern.data.loading.geometry import Fit, pad_image, pad_mask, plan_fit, plan_pad, scale_image
+from saltern.data.loading.workers import Arrays, Key, Workers
 from saltern.errors import DataError
 
 

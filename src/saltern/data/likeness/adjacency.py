@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from saltern.data.fingerprints import Fingerprint
+from saltern.data.likeness.fingerprints import Fingerprint
 
 BEYOND = (1.7, -0.9, 0.2)
 """Weights of the outermost line, the next and the third that foretell the seam; they sum to 1."""

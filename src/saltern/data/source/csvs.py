@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from saltern.data.problems import Problems
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 csv.field_size_limit(1 << 30)  # the run lengths of one large mask exceed the default of 128 KiB

@@ -5,8 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from saltern.config import DatasetConfig
-from saltern.data.csvs import read_csv, unique_ids
-from saltern.data.dataset import (
+from saltern.data.source.csvs import read_csv, unique_ids
+from saltern.data.source.dataset import (
     Dataset,
     Entry,
     RleForm,
@@ -16,8 +16,8 @@ from saltern.data.dataset import (
     match_submission,
     measure,
 )
-from saltern.data.masks import MaskValues
-from saltern.data.problems import Problems
+from saltern.data.source.masks import MaskValues
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 _EXPECTED = "train.csv, depths.csv, sample_submission.csv, train/images, train/masks, test/images"

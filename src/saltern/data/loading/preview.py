@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 
 from saltern.config import AugmentConfig, DatasetConfig
-from saltern.data.cache import ImageSource
-from saltern.data.loading import LoaderSettings, sample_maker
-from saltern.data.masks import VOID
+from saltern.data.loading.batches import LoaderSettings, sample_maker
+from saltern.data.loading.cache import ImageSource
+from saltern.data.source.masks import VOID
 
 OUTLINE = (255, 70, 0)
 """Of the foreground, RGB."""

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from saltern.data.fingerprints import Fingerprint
+from saltern.data.likeness.fingerprints import Fingerprint
 
 NEAR_BITS = 8
 """Perceptual hashes of near-duplicates differ in at most this many of 64 bits …"""

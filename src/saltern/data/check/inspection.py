@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 
 from saltern import rle
-from saltern.data.dataset import Dataset
-from saltern.data.fingerprints import Fingerprint, grey_of, read_all, without_colour
-from saltern.data.images import read_values
-from saltern.data.masks import VOID, distinct
-from saltern.data.truth import Alignment, align
+from saltern.data.check.truth import Alignment, align
+from saltern.data.likeness.fingerprints import Fingerprint, grey_of, read_all, without_colour
+from saltern.data.source.dataset import Dataset
+from saltern.data.source.images import read_values
+from saltern.data.source.masks import VOID, distinct
 from saltern.errors import DataError
 from saltern.progress import Progress
 

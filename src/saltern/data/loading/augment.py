@@ -13,7 +13,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import a
 import albumentations as A
 
 from saltern.config import AugmentConfig, ConfigError, TransformConfig
-from saltern.data.masks import VOID
+from saltern.data.source.masks import VOID
 from saltern.errors import unknown
 
 _TYPE_CHANGERS = {"Normalize", "ToFloat", "FromFloat", "ToTensorV2", "ToTensor3D"}

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from saltern.config import DatasetConfig
-from saltern.data.masks import VOID
+from saltern.data.source.masks import VOID
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from saltern.data.images import read_values
+from saltern.data.source.images import read_values
 from saltern.errors import DataError
 
 VOID = 255

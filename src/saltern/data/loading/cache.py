@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from saltern.config import DatasetConfig
-from saltern.data.dataset import PARTS, THREADS, Dataset, Sample, samples_of
-from saltern.data.geometry import scale_image, scale_mask, scaled_size
-from saltern.data.problems import Problems
+from saltern.data.loading.geometry import scale_image, scale_mask, scaled_size
+from saltern.data.source.dataset import PARTS, THREADS, Dataset, Sample, samples_of
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 _LOG = logging.getLogger(__name__)

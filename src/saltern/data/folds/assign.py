@@ -16,7 +16,7 @@ import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
 from saltern.config import FoldsConfig
-from saltern.data.csvs import read_csv
+from saltern.data.source.csvs import read_csv
 from saltern.errors import ConfigError, DataError, unknown
 from saltern.runs import atomic
 
@@ -44,7 +44,7 @@ def assign_folds(table: pd.DataFrame, config: FoldsConfig, groups: pd.Series | N
     Args:
         table: the sample table; `coverage` is read by the stratified kinds, `split` by `predefined`.
         config: `kind`, `n` and `seed`; `file` is read for `kind: file`.
-        groups: for the group kinds, a label for every id (the index), see `saltern.data.groups.groups_of`.
+        groups: for the group kinds, a label for every id (the index), see `saltern.data.folds.groups.groups_of`.
 
     Raises:
         DataError: fewer images or groups than folds, or a `split` column or file that does not fit the table.

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from saltern.config import DatasetConfig
-from saltern.data.csvs import read_csv
-from saltern.data.dataset import Dataset
-from saltern.data.findings import ERROR, INFO, MOST_SUSPECTS, WARNING, Finding, find_all
-from saltern.data.inspection import Inspection, inspect_dataset
-from saltern.data.layouts import open_dataset
+from saltern.data.check.findings import ERROR, INFO, MOST_SUSPECTS, WARNING, Finding, find_all
+from saltern.data.check.inspection import Inspection, inspect_dataset
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.csvs import read_csv
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 from saltern.progress import Progress
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from saltern.config import ConfigError, DatasetConfig
-from saltern.data.dataset import Dataset
-from saltern.data.layout_folder import read_folder
-from saltern.data.layout_tgs import read_tgs
-from saltern.data.layout_voc import read_voc
-from saltern.data.sample import read_sample
+from saltern.data.layouts.folder import read_folder
+from saltern.data.layouts.sample import read_sample
+from saltern.data.layouts.tgs import read_tgs
+from saltern.data.layouts.voc import read_voc
+from saltern.data.source.dataset import Dataset
 from saltern.errors import unknown
 
 LAYOUTS: dict[str, Callable[[Any], Dataset]] = {

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from saltern.config import FoldsConfig
-from saltern.data.adjacency import Mosaics, find_mosaics
-from saltern.data.dataset import Dataset
-from saltern.data.duplicates import joined, near_clusters
-from saltern.data.fingerprints import Fingerprint, read_all
+from saltern.data.likeness.adjacency import Mosaics, find_mosaics
+from saltern.data.likeness.duplicates import joined, near_clusters
+from saltern.data.likeness.fingerprints import Fingerprint, read_all
+from saltern.data.source.dataset import Dataset
 from saltern.errors import ConfigError, unknown
 from saltern.progress import Progress
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from saltern.data.adjacency import find_mosaics
-from saltern.data.duplicates import exact_clusters, near_clusters
-from saltern.data.inspection import Inspection
-from saltern.data.truth import inverted, shifted, whole_set
+from saltern.data.check.inspection import Inspection
+from saltern.data.check.truth import inverted, shifted, whole_set
+from saltern.data.likeness.adjacency import find_mosaics
+from saltern.data.likeness.duplicates import exact_clusters, near_clusters
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)

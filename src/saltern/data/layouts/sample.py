@@ -13,9 +13,9 @@ from PIL import Image
 
 from saltern import rle
 from saltern.config import SampleConfig
-from saltern.data.dataset import Dataset
-from saltern.data.layout_tgs import read_tgs
-from saltern.data.section import Section, draw_section
+from saltern.data.layouts.section import Section, draw_section
+from saltern.data.layouts.tgs import read_tgs
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 
 _LOG = logging.getLogger(__name__)

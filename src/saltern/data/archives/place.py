@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from saltern.config import DatasetConfig
-from saltern.data.dataset import Dataset
-from saltern.data.layouts import open_dataset
-from saltern.data.unpack import SUFFIXES, Budget, is_archive, unpack
+from saltern.data.archives.unpack import SUFFIXES, Budget, is_archive, unpack
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 from saltern.progress import Progress
 

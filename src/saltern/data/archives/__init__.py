@@ -1,0 +1,1 @@
+"""From an archive, downloaded or not, to a layout on disk."""

@@ -1,0 +1,1 @@
+"""What is wrong with a data set, before an hour is spent on it."""

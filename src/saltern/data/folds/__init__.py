@@ -1,0 +1,1 @@
+"""Divide the images into folds, keep together what belongs together, and verify it."""

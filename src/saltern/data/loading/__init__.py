@@ -1,0 +1,1 @@
+"""From the sample table to batches: cache, augmentation, padding, windows, workers."""

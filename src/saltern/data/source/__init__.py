@@ -1,0 +1,1 @@
+"""What a data set is made of, read strictly: images, masks, CSVs, the sample tables, and all problems at once."""
