@@ -6,7 +6,7 @@ import pytest
 
 from saltern.config import CONFIG_DIR, compose_config
 from saltern.config.choices import FOLD_KINDS
-from saltern.data.folds import ASSIGNMENTS
+from saltern.data.folds.assign import ASSIGNMENTS
 from saltern.errors import ConfigError
 
 NEEDED = {
