@@ -22,6 +22,7 @@ def choices() -> list[tuple[str, str]]:
 
 NEEDED = {
     ("dataset", "voc"): ["dataset.foreground=[car]"],
+    ("experiment", "voc_cpu"): ["dataset.foreground=[car]"],
     ("folds", "file"): ["folds.file=folds.csv"],
     ("folds", "group"): ["folds.group=group"],
     ("folds", "stratified_group"): ["folds.group=group"],
