@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -45,7 +46,8 @@ def enter(main: Callable[[], None]) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     register()
     # argparse reads the overrides before and after a flag as two lists and refuses the second
-    sys.argv[1:] = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    given = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
+    sys.argv[1:] = [as_text(argument) if argument.startswith("name=") else argument for argument in given]
     try:
         refuse_surprises(sys.argv[1:])
         main()
@@ -55,6 +57,16 @@ def enter(main: Callable[[], None]) -> None:
         _fail(explain(error))
     except KeyboardInterrupt:
         _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
+
+
+def as_text(override: str) -> str:
+    """`KEY=2024_11_21` with its value in quotes, without which Hydra reads the number 20241121; others as they are."""
+    key, _, value = override.partition("=")
+    try:
+        found = OverridesParser.create().parse_override(override).value()
+    except HydraException:
+        return override  # Hydra itself will tell
+    return override if isinstance(found, str) or not value or value[0] in "'\"[{" else f"{key}='{value}'"
 
 
 def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -96,7 +108,8 @@ def _stop(text: str, status: int) -> None:
 
 def is_main_process() -> bool:
     """Whether this is the process that talks; launchers number theirs in the environment."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0"))) == 0
+    known = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return next((int(os.environ[name]) for name in known if name in os.environ), 0) == 0
 
 
 def task_overrides() -> list[str]:

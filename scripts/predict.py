@@ -14,7 +14,8 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, console.ProgressLine())
     pipeline.predict_test(job)
-    console.say(f"{job.run.test}: test probabilities")
+    if job.runtime.is_main:
+        console.say(f"{job.run.test}: test probabilities")
 
 
 if __name__ == "__main__":

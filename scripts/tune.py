@@ -14,7 +14,8 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, console.ProgressLine())
     pipeline.finish_run(job)
-    console.show_run(job)
+    if job.runtime.is_main:
+        console.show_run(job)
 
 
 if __name__ == "__main__":

@@ -147,6 +147,46 @@ def test_a_finished_run_is_left_alone_and_a_contradiction_refused(place: Path) -
     assert "Traceback" not in refused.stderr
 
 
+def test_until_there_are_folds_a_mistake_is_mended_under_the_same_name(place: Path) -> None:
+    run = place / "outputs" / "mended"
+    for mistake, told in (
+        ("model.encoder_weights=nowhere.pth", "no such file"),
+        ("augment.transforms=[{name: Affine, args: {scael: 1}}]", "Did you mean 'scale'"),
+        ("folds.n=25", "25"),
+    ):
+        done = script("train", *TINY[:3], *TINY[4:], mistake, "name=mended", cwd=place)
+        assert done.returncode == 2
+        assert told in done.stderr
+        assert not (run / "folds.csv").exists()
+    succeed("folds", *TINY, "name=mended", cwd=place)
+    assert "nowhere.pth" not in (run / "config.yaml").read_text()
+    assert "begun with other settings" in script("train", *TINY, "seed=3", "name=mended", cwd=place).stderr
+    missing = script("train", *TINY, "trainer.folds=[0,7]", "name=mended", cwd=place)
+    assert "fold 7 does not exist" in missing.stderr
+    assert not (run / "fold_0").exists(), "told before the first fold was trained"
+
+
+def test_overwrite_begins_anew_but_goes_on_where_it_was_interrupted(place: Path) -> None:
+    run, call = place / "outputs" / "anew", ("folds", *TINY, "name=anew", "overwrite=true")
+    succeed("folds", *TINY, "name=anew", cwd=place)
+    (run / "fold_0").mkdir()
+    assert "deleted and begun anew" in succeed(*call, cwd=place)
+    assert not (run / "fold_0").exists()
+    (run / "fold_0").mkdir()
+    assert "goes on" in succeed(*call, cwd=place)
+    assert (run / "fold_0").exists()
+    (run / "report.html").write_text("finished")
+    assert "deleted and begun anew" in succeed(*call, cwd=place)
+    assert not (run / "fold_0").exists()
+
+
+def test_a_name_that_looks_like_a_number_stays_as_it_is(place: Path) -> None:
+    succeed("folds", *TINY, "name=2024_11_21", cwd=place)
+    assert (place / "outputs" / "2024_11_21" / "folds.csv").exists()
+    succeed("preview", *TINY, "name=v1.2", cwd=place)
+    assert (place / "outputs" / "preview" / "v1.2.png").exists()
+
+
 def test_later_stages_give_the_same_again(place: Path) -> None:
     run = place / "outputs" / "a"
     before = {name: (run / name).read_bytes() for name in ("decision.json", "scores.json", "submission.csv")}
@@ -215,6 +255,9 @@ def test_folds_trained_one_by_one_equal_the_whole_run_and_blend(place: Path) -> 
     blended = ProbStore(place / "outputs/blend/oof")
     assert all(np.allclose(blended[name], first[name], atol=1e-3) for name in first)
     assert "0.0000" in succeed("compare", "name=ab", "runs=[a,blend]", cwd=place)
+    elsewhere = place / "moved"
+    shutil.copytree(place / "data/sample", elsewhere)
+    assert "0.0000" in succeed("compare", "name=ab", "runs=[a,blend]", f"root={elsewhere}", cwd=place)
     assert (place / "outputs/compare/ab/report.html").stat().st_size > 0
 
 
@@ -241,6 +284,12 @@ def test_two_processes_train_predict_and_finish_a_run(place: Path) -> None:
     assert len(ProbStore(run / "test")) == 6
     assert (run / "submission.csv").exists()
     assert "finished already" in succeed("train", *TINY, "name=two", cwd=place)
+    failed = process("train", *TINY, "name=torn", "trainer.devices=2", "model.encoder_weights=nowhere.pth", cwd=place)
+    assert failed.returncode != 0
+    assert "no such file" in failed.stderr
+    assert "the main process failed" in failed.stderr
+    blended = succeed("ensemble", "name=of_two", "runs=[a,two]", cwd=place)
+    assert "of_two" in blended
 
 
 @pytest.mark.parametrize(
@@ -252,6 +301,9 @@ def test_two_processes_train_predict_and_finish_a_run(place: Path) -> None:
         ("train", ["trainer.epochs=3"], ["ConfigError", "trainer.epochs"]),
         ("train", [*TINY, "name=a", "trainer.folds=[7]"], ["fold 7 does not exist", "[0, 1]"]),
         ("ensemble", ["name=x", "runs=[a]"], ["two or more"]),
+        ("compare", ["name=x", "runs=[]"], ["two or more"]),
+        ("train", [*TINY, "outputs=data/sample/train.csv"], ["is a file"]),
+        ("train", ["augment.transforms=[{name: HorizontalFlp}]"], ["Did you mean 'HorizontalFlip'"]),
         ("score", ["submission=none.csv", "truth=none.csv"], ["none.csv"]),
         ("score", ["submission=none.csv"], ["truth has no value"]),
         ("train", ["schedule.phases.fine_tune.loss={bce: 1.0}"], ["merges", "loss=0.5*lovasz_hinge+0.5*bce"]),

@@ -32,6 +32,12 @@ def test_one_more_fold_unfinishes_it(run: RunDir) -> None:
     assert run.is_finished(with_test=True)
 
 
+def test_a_copied_fold_is_no_fold(run: RunDir) -> None:
+    for name in ("fold_0_old", "fold_0_1", "fold_x"):
+        write_json(run.path / name / "done.json", {})
+    assert run.finished_folds() == [0]
+
+
 @pytest.mark.parametrize("name", ["decision", "scores", "submission", "report", "predicted"])
 def test_a_missing_artifact_unfinishes_it(name: str, run: RunDir) -> None:
     run.forget(getattr(run, name))

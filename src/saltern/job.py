@@ -40,13 +40,15 @@ class Job:
     """The command line's, recorded when the run begins."""
 
     @classmethod
-    def reopen(cls, outputs: str, name: str) -> "Job":
-        """The run `name` below the folder `outputs`, with the config that is frozen there.
+    def reopen(cls, outputs: str, name: str, root: str | None = None) -> "Job":
+        """The run `name` below the folder `outputs`, with the config that is frozen there; `root`: its data set now.
 
         Raises:
             RunError: there is no such run.
         """
-        return cls(replace(thaw(RunDir.of(outputs, name).config), outputs=outputs, name=name))
+        config = thaw(RunDir.of(outputs, name).config)
+        dataset = config.dataset if root is None else replace(config.dataset, root=root)
+        return cls(replace(config, outputs=outputs, name=name, dataset=dataset))
 
     @cached_property
     def run(self) -> RunDir:
@@ -81,21 +83,40 @@ class Job:
     def begin(self) -> None:
         """Freeze the config in a new run folder, or make sure that the folder was begun with the same one.
 
+        As long as the run has no folds nothing rests on its config, and another one takes its place.
+
         Raises:
             ConfigError: the folder holds a run with other settings.
             RunError: the folder holds something that is no run.
         """
         run = self.run
-        if run.config.exists() and self.config.overwrite:
+        if run.config.exists() and self.config.overwrite and not self._goes_on():
             log.warning("%s: overwrite=true, the run is deleted and begun anew", run.path)
             run.clear()
-        if run.config.exists():
+        if run.config.exists() and run.folds.exists():
             refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
             return
         if not run.is_fresh():
-            raise RunError(f"{run.path}: holds files but no config.yaml, so it is no run. Choose another name=…")
-        write_json(run.environment, {**runtime.environment(), "overrides": self.overrides})
-        write_text(run.config, freeze(self.config))
+            raise RunError(
+                f"{run.path}: holds files but no config.yaml and folds.csv, so it is no run. Choose another name=…"
+            )
+        try:
+            write_json(run.environment, {**runtime.environment(), "overrides": self.overrides})
+            write_text(run.config, freeze(self.config))
+        except OSError as error:
+            raise RunError(f"{run.path}: cannot be written to ({error.strerror}). Set outputs=FOLDER.") from error
+
+    def _goes_on(self) -> bool:
+        """Whether `overwrite=true` is that of an interrupted run given again, which goes on like any other."""
+        run = self.run
+        try:
+            begun = thaw(run.config)
+        except RunError:  # of another version
+            return False
+        same = begun.overwrite and not run.report.exists() and not contradictions(begun, self.config)
+        if same:
+            log.info("%s: was begun with overwrite=true and goes on; delete the folder to begin anew", run.path)
+        return same
 
     @cached_property
     def coverage(self) -> dict[str, float]:

@@ -79,6 +79,11 @@ class FoldDir:
         return self.path / "last.ckpt"
 
     @property
+    def encoder_weights(self) -> Path:
+        """Where the encoder began from a file: which of its keys were matched, missing, unexpected."""
+        return self.path / "encoder_weights.json"
+
+    @property
     def metrics(self) -> Path:
         """One row an epoch."""
         return self.path / "metrics.csv"
@@ -108,6 +113,8 @@ class RunDir:
             ConfigError: an empty name, or one that would leave `outputs`.
         """
         root = Path(outputs).expanduser().resolve()
+        if root.exists() and not root.is_dir():
+            raise ConfigError(f"outputs={outputs}: is a file; expected a folder for runs, or a new one.")
         path = (root / name).resolve() if name else root
         if path == root or root not in path.parents:
             raise ConfigError(
@@ -146,8 +153,8 @@ class RunDir:
         return self.path / "dataset_report.html"
 
     def is_fresh(self) -> bool:
-        """Whether no run has begun: at most the data set's report and what precedes `config.yaml` lie there."""
-        kept = {self.dataset_report, self.dataset_page, self.environment}
+        """Whether no run has begun: at most the data set's report and what precedes `folds.csv` lie there."""
+        kept = {self.dataset_report, self.dataset_page, self.environment, self.config, self.folds_report, self.mosaics}
         items = list(self.path.iterdir()) if self.path.exists() else []
         return all(item in kept or item.suffix == ".tmp" for item in items)
 
@@ -222,8 +229,8 @@ class RunDir:
 
     def finished_folds(self) -> list[int]:
         """Numbers of the folds whose training is complete, ascending."""
-        numbers = [int(done.parent.name.removeprefix("fold_")) for done in self.path.glob("fold_*/done.json")]
-        return sorted(numbers)
+        names = [done.parent.name.removeprefix("fold_") for done in self.path.glob("fold_*/done.json")]
+        return sorted(int(name) for name in names if name.isdecimal())
 
     def predicted_folds(self) -> list[int] | None:
         """The folds whose mean lies in `test/`; None where it is not complete."""

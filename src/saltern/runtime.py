@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import random
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,7 +17,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from saltern.config import TrainerConfig
-from saltern.errors import ConfigError
+from saltern.errors import ConfigError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,24 @@ class Runtime:
     def agree(self, verdict: bool) -> bool:
         """The main process's verdict, on every process."""
         return bool(self.fabric.broadcast(verdict)) if self.world_size > 1 else verdict
+
+    def on_main(self, work: Callable[[], object]) -> None:
+        """Do `work` on the main process while the others wait; where it fails there, every process stops.
+
+        Raises:
+            RunError: on the others, where it failed; the main process raises the error itself.
+        """
+        error: Exception | None = None
+        if self.is_main:
+            try:
+                work()
+            except Exception as caught:  # raised below, once the others know
+                error = caught
+        failed = self.agree(error is not None)
+        if error is not None:
+            raise error
+        if failed:
+            raise RunError("stopped, since the main process failed; its message says why.")
 
     def share_buffers(self, network: nn.Module) -> None:
         """Give every process the main one's running statistics, so that all score the weights that are saved."""

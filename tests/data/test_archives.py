@@ -115,6 +115,32 @@ def test_the_same_again_changes_nothing_and_another_replaces(drawn: Path, tmp_pa
     assert_imported(target, drawn)
 
 
+def test_an_import_that_lost_a_file_is_unpacked_anew(drawn: Path, tmp_path: Path, target: TgsConfig) -> None:
+    (tmp_path / "tgs.zip").write_bytes(zip_of(kaggle_files(drawn)))
+    import_archive(tmp_path / "tgs.zip", target)
+    next((Path(target.root) / "train" / "images").iterdir()).unlink()
+    assert not import_archive(tmp_path / "tgs.zip", target).again
+    assert_imported(target, drawn)
+
+
+def test_a_tar_that_ends_early_is_refused(drawn: Path, tmp_path: Path, target: TgsConfig) -> None:
+    """Cut between two files, within a header, or with a header damaged: tarfile itself takes each for the end."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(drawn, ".")
+    content = packed.getvalue()
+    with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+        last = archive.getmembers()[-1].offset
+    damaged = bytearray(content)
+    damaged[last] ^= 0xFF
+    for data in (content[:last], content[: last + 100], bytes(damaged)):
+        (tmp_path / "set.tar").write_bytes(data)
+        with pytest.raises(DataError, match=f"cut or damaged at byte {last:,}"):
+            import_archive(tmp_path / "set.tar", target)
+    (tmp_path / "set.tar").write_bytes(content)
+    assert not import_archive(tmp_path / "set.tar", target).again
+
+
 def test_a_folder_of_other_origin_is_left_alone(drawn: Path, tmp_path: Path, target: TgsConfig) -> None:
     (tmp_path / "tgs.zip").write_bytes(zip_of(kaggle_files(drawn)))
     Path(target.root).mkdir(parents=True)
@@ -231,21 +257,27 @@ def test_what_is_no_archive_is_told(tmp_path: Path, target: TgsConfig) -> None:
             import_archive(tmp_path / path, target)
 
 
+@pytest.fixture(scope="module")
+def packed(drawn: Path) -> dict[str, bytes]:
+    """The drawn set as archives, made once: their bytes hold the time."""
+    found = {"zip": zip_of(kaggle_files(drawn))}
+    for kind, mode in (("tar", "w"), ("tar.gz", "w:gz")):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode=mode) as archive:  # type: ignore[call-overload]
+            archive.add(drawn, ".")
+        found[kind] = stream.getvalue()
+    return found
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_damaged_archives_give_data_errors_and_leave_nothing(
-    tmp_path_factory: pytest.TempPathFactory, drawn: Path, kind: str, data: st.DataObject
+    tmp_path_factory: pytest.TempPathFactory, packed: dict[str, bytes], kind: str, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
     path = folder / f"set.{kind}"
-    if kind == "zip":
-        content = zip_of(kaggle_files(drawn))
-    else:
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w:gz" if kind == "tar.gz" else "w") as archive:
-            archive.add(drawn, ".")
-        content = packed.getvalue()
+    content = packed[kind]
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content) - 1))]
     else:

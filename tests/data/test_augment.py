@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from saltern.config import CONFIG_DIR, AugmentConfig, ConfigError, TransformConfig, compose_config
-from saltern.data.loading.augment import Augment, build_augment
+from saltern.config.choices import TRANSFORMS
+from saltern.data.loading.augment import Augment, _known_transforms, build_augment
 
 GROUPS = sorted(path.stem for path in (CONFIG_DIR / "augment").glob("*.yaml"))
 
@@ -111,6 +112,11 @@ def test_no_geometric_transform_of_the_library_gives_a_mask_new_values_by_defaul
         ({"name": "Affine", "args": {"mask_interpolation": 1}}, "mask_interpolation=1: expected 0"),
         ({"name": "OneOf", "args": {"transforms": [{"name": "Flip"}]}}, "transforms[0].args.transforms[0].name"),
         ({"name": "OneOf", "args": {"transforms": ["Blur"]}}, "expected {name: …, args: {…}}"),
+        ({"name": "OneOf", "args": {"transforms": None}}, "args.transforms=None: expected a list of transforms"),
+        ({"name": "OneOf", "args": {"transforms": 5}}, "args.transforms=5: expected a list of transforms"),
+        ({"name": "OneOrOther", "args": {"first": {"name": "Blurr"}}}, "Did you mean 'Blur'"),
+        ({"name": "PixelDropout", "args": {"mask_drop_value": 7}}, "mask_drop_value=7: expected 0, 1 or 255"),
+        ({"name": "CoarseDropout", "args": {"fill_mask": 9}}, "fill_mask=9: expected 0, 1 or 255"),
     ],
 )
 def test_what_the_library_would_only_warn_of_is_refused(transform: dict[str, Any], expected: str) -> None:
@@ -119,6 +125,19 @@ def test_what_the_library_would_only_warn_of_is_refused(transform: dict[str, Any
         with pytest.raises(ConfigError) as caught:
             built(transform)
     assert expected in str(caught.value)
+
+
+def test_the_literal_table_of_names_is_the_librarys() -> None:
+    assert set(TRANSFORMS) == set(_known_transforms())
+
+
+def test_one_or_the_other_is_built_from_names() -> None:
+    flips = {
+        "first": {"name": "HorizontalFlip", "args": {"p": 1}},
+        "second": {"name": "VerticalFlip", "args": {"p": 1}},
+    }
+    augment, (image, mask) = built({"name": "OneOrOther", "args": {**flips, "p": 1.0}}), picture()
+    np.testing.assert_array_equal(augment(image, mask, np.random.default_rng(0))[1], mask[:, ::-1])
 
 
 def test_a_pipeline_that_fails_on_an_image_names_its_size() -> None:

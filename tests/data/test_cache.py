@@ -1,3 +1,4 @@
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -65,6 +66,28 @@ def test_past_the_limit_a_file_is_made_once_and_found_again(tgs_root: Path) -> N
     assert isinstance(again._bytes, np.memmap)
     with pytest.raises(ValueError, match="read-only"):
         again.image(2)[0, 0] = 0
+
+
+def test_what_is_read_once_is_never_written_to_a_file(tgs_root: Path) -> None:
+    config, dataset = opened(tgs_root, cache_mb=0)
+    assert not open_source(dataset, dataset.test, config, read_once=True).cached
+    assert not (tgs_root.parent / "cache").exists()
+    assert open_source(dataset, dataset.test, opened(tgs_root)[0], read_once=True).cached
+
+
+def test_a_cache_that_cannot_be_written_is_told(tgs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config, dataset = opened(tgs_root, cache="file", cache_dir=str(tgs_root / "train.csv"))
+    with pytest.raises(DataError, match=r"could not be written .*Set dataset\.cache_dir"):
+        open_source(dataset, dataset.train, config)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    config, dataset = opened(tgs_root, cache="file")
+    with pytest.raises(DataError, match="No space left"):
+        open_source(dataset, dataset.train, config)
+    assert list((tgs_root.parent / "cache").iterdir()) == []
 
 
 def test_the_key_changes_with_content_and_settings_and_only_then(tgs_root: Path, png: Write) -> None:

@@ -8,10 +8,12 @@ import pytest
 from PIL import Image
 
 from saltern import rle
-from saltern.config import SampleConfig, TgsConfig
+from saltern.config import FolderConfig, SampleConfig, TgsConfig
 from saltern.data.check.examine import DatasetReport, check_dataset
 from saltern.data.check.findings import ERROR, INFO, WARNING, Finding
+from saltern.data.folds.groups import fingerprints_of
 from saltern.data.layouts.opening import open_dataset
+from saltern.errors import DataError
 from saltern.progress import Progress
 
 COUNT, SIDE = 40, 48
@@ -123,6 +125,7 @@ def test_duplicates_within_train_with_other_masks_and_in_test_are_named(root: Pa
     report = check(root)
     assert set(found(report, "exact duplicates").suspects) == {first, second, third, test.stem}
     assert set(found(report, "near-duplicates").suspects) == {third, fourth, test.stem}
+    assert [set(part) for part in found(report, "exact duplicates").sets] == [{first, second}, {third, test.stem}]
     assert set(found(report, "duplicates with different masks").suspects) == {first, second}
     assert set(found(report, "test images among the labelled").suspects) == {third, test.stem}
 
@@ -181,3 +184,66 @@ def test_a_missing_folder_is_one_error(tmp_path: Path) -> None:
     report = check(tmp_path / "nowhere")
     assert [finding.severity for finding in report.findings] == [ERROR]
     assert "no such folder" in report.findings[0].text
+
+
+def folder_set(root: Path, sizes: dict[str, tuple[int, int]], parts: int = 1, suffix: str = "jpg") -> FolderConfig:
+    """Images of noise and `parts` masks for each; those named test… have no mask."""
+    random = np.random.default_rng(0)
+    for folder in ("images", "test", "masks"):
+        (root / folder).mkdir(parents=True)
+    for name, size in sizes.items():
+        place = root / ("test" if name.startswith("test") else "images")
+        save(place / f"{name}.{suffix}", random.integers(0, 256, (*size, 3), np.uint8))
+        for part in range(parts if place.name == "images" else 0):
+            mask = np.zeros(size, np.uint8)
+            mask[part::parts, :5] = 255
+            (root / "masks" / name).mkdir(exist_ok=True)
+            save(root / "masks" / name / f"{part}.png", mask)
+    return FolderConfig(root=str(root), masks="masks/{stem}/*", test_images="test/*", instances=parts > 1)
+
+
+def test_masks_in_several_parts_are_united(tmp_path: Path) -> None:
+    config = folder_set(tmp_path, {f"n{number}": (30, 30) for number in range(4)} | {"test": (30, 30)}, parts=3)
+    report, dataset = check_dataset(config)
+    assert dataset is not None
+    assert not report.has_errors
+    assert report.mask_kinds == {"png, L": 4}
+    assert report.mask_values == {"0": 4, "255": 4}
+    assert dict(report.coverage)["10% to 20%"] == 4
+
+
+def test_every_image_that_cannot_be_decoded_is_named_and_the_others_are_examined(tmp_path: Path) -> None:
+    """The headers of cut JPEGs are sound, so that the set opens."""
+    config = folder_set(tmp_path, {f"n{number}": (30, 30) for number in range(5)} | {"test": (30, 30)})
+    for name in ("n1", "n3"):
+        path = tmp_path / "images" / f"{name}.jpg"
+        path.write_bytes(path.read_bytes()[:700])
+    report, dataset = check_dataset(config)
+    assert dataset is not None
+    lines = [finding.text for finding in report.findings if finding.kind == "unreadable files"]
+    assert [name for name in ("n1", "n3") if any(f"{name}.jpg" in line for line in lines)] == ["n1", "n3"]
+    assert report.has_errors
+    assert sum(count for _, count in report.coverage) == 3
+    with pytest.raises(DataError, match=r"(?s)n1\.jpg.*n3\.jpg"):
+        fingerprints_of(dataset, dataset.train)
+
+
+def test_test_images_outside_the_range_of_many_sizes_are_told(tmp_path: Path) -> None:
+    sizes = {f"n{number}": (30 + number, 40 + number) for number in range(5)}
+    config = folder_set(tmp_path, sizes | {"test_like": (32, 41), "test_small": (12, 41)})
+    finding = found(check_dataset(config)[0], "test sizes")
+    assert finding.suspects == ["test_small"]
+    assert "30 to 34 high, 40 to 44 wide" in finding.text
+
+
+def test_tables_are_read_by_the_sets_own_id_column(tmp_path: Path) -> None:
+    config = folder_set(tmp_path, {f"n{number}": (30, 30) for number in range(4)} | {"test": (30, 30)})
+    (tmp_path / "meta.csv").write_text("img,z\nn0,1\nn1,1\nn2,1\nn3,1\ntest,1\nstranger,1\n")
+    assert "not looked at" in found(check_dataset(config)[0], "other tables").text
+    config.rle_form.id_column = "img"
+    assert "such as 'stranger'" in found(check_dataset(config)[0], "rows without an image").text
+
+
+def test_a_very_thin_image_is_examined(tmp_path: Path) -> None:
+    config = folder_set(tmp_path, {"n0": (1, 2000), "n1": (1, 2000), "test": (1, 2000)}, suffix="png")
+    assert not check_dataset(config)[0].has_errors

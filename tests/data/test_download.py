@@ -42,6 +42,12 @@ def test_the_token_may_be_a_file(tmp_path: Path) -> None:
     assert fetch(tmp_path, environment=environment).exists()
 
 
+def test_the_token_may_lie_where_the_client_looks_next(tmp_path: Path) -> None:
+    (tmp_path / ".config" / "kaggle").mkdir(parents=True)
+    (tmp_path / ".config" / "kaggle" / "kaggle.json").write_text("{}")
+    assert fetch(tmp_path, environment={"HOME": str(tmp_path)}).exists()
+
+
 @pytest.mark.parametrize(
     ("status", "said", "told"),
     [

@@ -1,6 +1,8 @@
 import io
+import struct
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +151,46 @@ def test_a_changed_pixel_byte_is_noticed_by_the_checksum() -> None:
         data[at] ^= 1
         with pytest.raises(DataError, match="wrong checksum"):
             decode_rgb(bytes(data), "x.png")
+
+
+def png(header: bytes, rows: bytes) -> bytes:
+    """A PNG put together by hand."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("bits", "colour"), [(8, 0), (16, 0), (8, 2), (1, 0), (4, 0), (8, 4), (8, 6)])
+@pytest.mark.parametrize("decode", [decode_rgb, decode_values])
+def test_a_png_with_too_few_rows_is_refused(decode: Callable[..., np.ndarray], bits: int, colour: int) -> None:
+    """Sound as a file, every checksum right; Pillow alone would read zeros for the missing rows."""
+    line = 1 + (12 * bits * {0: 1, 2: 3, 4: 2, 6: 4}[colour] + 7) // 8
+    header = struct.pack(">IIBBBBB", 12, 32, bits, colour, 0, 0, 0)
+    assert decode(png(header, bytes(32 * line)), "x.png").shape[:2] == (32, 12)
+    with pytest.raises(DataError, match=r"x\.png: .*pixel data"):
+        decode(png(header, bytes(16 * line)), "x.png")
+
+
+def test_an_interlaced_png_needs_the_rows_of_all_passes() -> None:
+    """Adam7 of 9 x 13 grey pixels, counted by hand: columns and rows of its passes as below."""
+    passes = [(2, 2), (1, 2), (3, 2), (2, 4), (5, 3), (4, 7), (9, 6)]
+    size = sum(rows * (1 + columns) for columns, rows in passes)
+    header = struct.pack(">IIBBBBB", 9, 13, 8, 4, 0, 0, 1)
+    size += sum(rows * columns for columns, rows in passes)  # colour type 4 has a second value a pixel, alpha
+    assert decode_values(png(header, bytes(size)), "x").shape == (13, 9)
+    with pytest.raises(DataError, match="pixel data"):
+        decode_values(png(header, bytes(size - 1)), "x")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_narrow_grey_is_read_as_stored(bits: int) -> None:
+    values = RANDOM.integers(0, 1 << bits, (3, 8), np.uint8)
+    packed = np.packbits(np.unpackbits(values[..., None], axis=2)[..., 8 - bits :].reshape(3, -1), axis=1)
+    data = png(struct.pack(">IIBBBBB", 8, 3, bits, 0, 0, 0, 0), b"".join(b"\0" + bytes(row) for row in packed))
+    np.testing.assert_array_equal(decode_values(data, "x"), values)
+    np.testing.assert_array_equal(decode_rgb(data, "x")[..., 0], values * (255 // ((1 << bits) - 1)))
 
 
 @pytest.mark.parametrize("size", [(0, 5), (1 << 30, 1 << 30), (100_000, 100_000), ((1 << 32) - 1, 1)])

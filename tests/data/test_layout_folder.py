@@ -170,14 +170,22 @@ def test_all_problems_are_told_together(tmp_path: Path) -> None:
 
 
 def test_a_group_expression_must_find_and_divide(tmp_path: Path) -> None:
-    for name in ("a_1", "b_1"):
+    for name in ("a_1", "a_2", "b_1"):
         save(tmp_path / "images" / f"{name}.png", photograph(4, 4))
         save(tmp_path / "masks" / f"{name}.png", blob(4, 4))
-    assert open_dataset(config(tmp_path, group=r"([ab])_\d")).train["group"].tolist() == ["a", "b"]
-    with pytest.raises(ConfigError, match=r"not found in 'images/a_1\.png'"):
-        open_dataset(config(tmp_path, group="q"))
-    with pytest.raises(ConfigError, match="puts all 2 images into the group"):
-        open_dataset(config(tmp_path, group=r"_(\d)"))
+    assert open_dataset(config(tmp_path, group=r"([ab])_\d")).train["group"].tolist() == ["a", "a", "b"]
+    text = refusal(config(tmp_path, group="_1"))
+    assert "not found in 'images/a_2.png'" in text
+    save(tmp_path / "masks" / "b_1.png", np.full((4, 4), 9, np.uint8))
+    text = refusal(config(tmp_path, group="_"))
+    assert "puts all 3 images into the group '_'" in text
+    assert "stray mask values 9" in text
+    assert "gives each of the 3 images a group of its own" in refusal(config(tmp_path, group=r"\w_\d"))
+
+
+def test_a_pattern_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'images/\*\*\.png' is no pattern"):
+        open_dataset(config(tmp_path, images="images/**.png"))
 
 
 def test_parts_unite_with_foreground_over_void_over_background() -> None:

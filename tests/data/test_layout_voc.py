@@ -109,7 +109,8 @@ def test_all_problems_are_told_together(root: Path) -> None:
         "test.txt: names no image",
     ):
         assert expected in text
-    assert "no such list; lists there: test, train, val" in refusal(config(root, train_list="train_aug"))
+    for key in ("train_list", "test_list"):
+        assert "no such list; lists there: test, train, val" in refusal(config(root, **{key: "train_aug"}))
     (lists / "val.txt").write_bytes(b"\xff\xfe\x00")
     assert "not readable as text" in refusal(config(root))
 

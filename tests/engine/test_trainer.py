@@ -144,11 +144,12 @@ def test_a_fold_may_go_on_in_another_precision(tmp_path: Path, caplog: pytest.Lo
         trainer(tmp_path)[0].fit(fresh(), data(die_in=1), seed=0)
     path = FoldDir(tmp_path).last
     content = torch.load(path, weights_only=True)
-    torch.save({**content, "precision": {"scale": 1024.0, "growth_factor": 2.0}}, path)
+    scaled = {"state": content["state"] | {"precision": "fp16"}, "precision": {"scale": 1024.0, "growth_factor": 2.0}}
+    torch.save({**content, **scaled}, path)
     engine, log = trainer(tmp_path)
     engine.fit(fresh(), data(), seed=0)
     assert [row[0] for row in log.rows] == [2, 3, 4, 5]
-    assert "another precision" in caplog.text
+    assert "another precision, fp32 after fp16" in caplog.text
 
 
 def test_golden_losses_of_five_seeded_steps(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from saltern.config import SampleConfig, TgsConfig
 from saltern.data.check.examine import check_dataset
-from saltern.data.check.findings import ERROR, WARNING, Finding
+from saltern.data.check.findings import ERROR, INFO, Finding
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.source.dataset import Dataset
 from saltern.report.dataset_page import SHOTS, write_dataset_page
@@ -23,16 +23,16 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_suspect_up_to_the_limit_has_its_picture(root: Path, tmp_path: Path) -> None:
     report, dataset = check_dataset(TgsConfig(root=str(root)))
     assert isinstance(dataset, Dataset)
-    names = [*dataset.train["id"][:30], dataset.test["id"][0]]
-    report.findings.insert(0, Finding(WARNING, "<b>odd</b>", "odd & strange", 31, names[::-1]))
+    names = [dataset.test["id"][0], *dataset.train["id"][: SHOTS[INFO] - 1]] * 2
+    report.findings.insert(0, Finding(INFO, "<b>odd</b>", "odd & strange", len(names), names))
     write_dataset_page(tmp_path / "page.html", report, dataset)
     text = (tmp_path / "page.html").read_text()
-    shown = sum(min(len(finding.suspects), SHOTS) for finding in report.findings)
+    shown = sum(min(len(finding.suspects), SHOTS[finding.severity]) for finding in report.findings)
     assert text.count("<figure>") == text.count("data:image/png;base64,") == shown > 0
     assert f'title="{dataset.test["id"][0]}"' in text
     assert "&lt;b&gt;odd&lt;/b&gt;" in text
     assert "<b>odd</b>" not in text
-    assert "Not shown: 7" in text
+    assert f"Not shown: {len(names) - SHOTS[INFO]}" in text
     assert not re.search(r"(src|href)=\"(?!data:|#)", text)
     assert "http" not in text
 

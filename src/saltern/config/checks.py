@@ -27,6 +27,8 @@ def check_run(config: RunConfig) -> None:
     _require(config.seed >= 0, "seed", config.seed, "0 or more")
     _check_dataset(config.dataset)
     _check_folds(config.folds)
+    for number, transform in enumerate(config.augment.transforms):
+        _one_of(transform.name, f"augment.transforms[{number}].name", choices.TRANSFORMS)
     _check_model(config.model)
     _require(bool(config.schedule.phases), "schedule.phases", {}, "at least one phase")
     for name, phase in config.schedule.phases.items():
@@ -88,6 +90,8 @@ def _check_folder(dataset: FolderConfig) -> None:
         path = getattr(dataset, key)
         below = path is None or not (path.startswith("/") or ".." in path.split("/") or not path)
         _require(below, f"dataset.{key}", path, "a path below dataset.root, with / between folders")
+    whole = dataset.submission_csv is None or dataset.test_images is not None
+    _require(whole, "dataset.test_images", None, "the pattern of the images that dataset.submission_csv names")
     try:
         re.compile(dataset.group or "")
     except re.error as error:

@@ -48,3 +48,25 @@ ENCODERS = (
     "mobileone_s3", "mobileone_s4",
 )  # fmt: skip
 """SMP's own encoders; besides these, `tu-NAME` takes any of timm's."""
+
+TRANSFORMS = (
+    "AdditiveNoise", "AdvancedBlur", "Affine", "AutoContrast", "Blur", "CLAHE", "CenterCrop", "ChannelDropout",
+    "ChannelShuffle", "ChromaticAberration", "CoarseDropout", "ColorJitter", "ConstrainedCoarseDropout", "Crop",
+    "CropAndPad", "CropNonEmptyMaskIfExists", "D4", "Defocus", "Downscale", "ElasticTransform", "Emboss",
+    "Equalize", "Erasing", "FDA", "FancyPCA", "FrequencyMasking", "FromFloat", "GaussNoise", "GaussianBlur",
+    "GlassBlur", "GridDistortion", "GridDropout", "GridElasticDeform", "HEStain", "HistogramMatching",
+    "HorizontalFlip", "HueSaturationValue", "ISONoise", "Illumination", "ImageCompression", "InvertImg",
+    "LongestMaxSize", "MaskDropout", "MedianBlur", "Morphological", "Mosaic", "MotionBlur",
+    "MultiplicativeNoise", "NoOp", "Normalize", "OneOf", "OneOrOther", "OpticalDistortion", "OverlayElements",
+    "Pad", "PadIfNeeded", "Perspective", "PiecewiseAffine", "PixelDistributionAdaptation", "PixelDropout",
+    "PlanckianJitter", "PlasmaBrightnessContrast", "PlasmaShadow", "Posterize", "RGBShift",
+    "RandomBrightnessContrast", "RandomCrop", "RandomCropFromBorders", "RandomCropNearBBox", "RandomFog",
+    "RandomGamma", "RandomGravel", "RandomGridShuffle", "RandomOrder", "RandomRain", "RandomResizedCrop",
+    "RandomRotate90", "RandomScale", "RandomShadow", "RandomSizedCrop", "RandomSnow", "RandomSunFlare",
+    "RandomToneCurve", "Resize", "RingingOvershoot", "Rotate", "SafeRotate", "SaltAndPepper",
+    "SelectiveChannelTransform", "Sequential", "Sharpen", "ShiftScaleRotate", "ShotNoise", "SmallestMaxSize",
+    "Solarize", "SomeOf", "Spatter", "SquareSymmetry", "Superpixels", "TextImage", "ThinPlateSpline",
+    "TimeMasking", "TimeReverse", "ToFloat", "ToGray", "ToRGB", "ToSepia", "ToTensor3D", "ToTensorV2",
+    "Transpose", "UnsharpMask", "VerticalFlip", "XYMasking", "ZoomBlur",
+)  # fmt: skip
+"""Albumentations' transforms of image and mask together; what else they take is checked when they are built."""

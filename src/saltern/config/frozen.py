@@ -40,6 +40,7 @@ WHERE_NOT_WHAT = (
     "trainer.folds",
     "trainer.workers",
     "trainer.eval_batch_size",
+    "trainer.precision",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.nodes",

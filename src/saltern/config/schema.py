@@ -223,6 +223,8 @@ class EnsembleConfig:
     weights: list[float] | None = None
     """One positive number a run; null: equal."""
     outputs: str = "outputs"
+    root: str | None = None
+    """Where the data set lies now; null: where the runs found it."""
     overwrite: bool = False
 
 
@@ -233,6 +235,8 @@ class CompareConfig:
     name: str = MISSING
     runs: list[str] = MISSING
     outputs: str = "outputs"
+    root: str | None = None
+    """Where the data set lies now; null: where the runs found it."""
     score: str = "precision_tgs"
     """The column of `oof_scores.csv` that is compared: iou, dice or precision_tgs."""
 

@@ -26,6 +26,8 @@ class TrainState:
     """Phase → its best monitored score."""
     history: list[float] = field(default_factory=list)
     """The monitored score of every finished epoch."""
+    precision: str | None = None
+    """fp32, bf16 or fp16: that of the last epoch."""
 
 
 def save_checkpoint(path: Path, state: TrainState, parts: dict[str, Any]) -> None:

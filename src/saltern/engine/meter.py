@@ -64,6 +64,6 @@ class LossMeter:
         self.last = float(value)
         if not math.isfinite(self.last):
             raise TrainingError(
-                f"{self.where}: the loss is {self.last}. The last finished epoch is kept; lower the phase's lr, "
-                "set trainer.precision=fp32 or a smaller trainer.clip_grad_norm, and start the run again."
+                f"{self.where}: the loss is {self.last}. The last finished epoch is kept: go on from it with "
+                "trainer.precision=fp32, or lower the phase's lr or trainer.clip_grad_norm under another name=…"
             )

@@ -81,7 +81,7 @@ class Micro:
 class Trainer:
     """Trains one network through a schedule; stops and continues at epoch boundaries.
 
-    What is saved is `TrainState` and the state dicts of network, optimizer and precision. Data order and
+    What is saved is `TrainState` and the state dicts of network, average, optimizer and precision. Data order and
     dropout depend on (seed, epoch) alone, loss and learning rate on the epoch: a run that was interrupted
     gives what it would have given without.
     """
@@ -123,6 +123,10 @@ class Trainer:
             self.state, saved = load_checkpoint(self.fold.last)
             model.load_state_dict(saved["model"])
             log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
+            if self.state.precision != self.runtime.precision:
+                was, now = self.state.precision, self.runtime.precision
+                log.warning("%s: goes on in another precision, %s after %s", self.fold.path, now, was)
+        self.state.precision = self.runtime.precision
         self.average = self._averaged(model, saved)
         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
         optimizer: Any = None
@@ -167,9 +171,7 @@ class Trainer:
 
     def _restore_precision(self, state: dict[str, Any]) -> None:
         plugin = self.runtime.fabric.strategy.precision
-        if bool(state) != bool(plugin.state_dict()):
-            log.warning("%s: goes on in another precision, %s", self.fold.path, self.runtime.precision)
-        elif state:
+        if state and plugin.state_dict():  # both scale the loss
             plugin.load_state_dict(state)
 
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:

@@ -86,7 +86,8 @@ def _read(file: Path) -> dict[str, Tensor]:
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    tensors = {key: value for key, value in dict(content).items() if isinstance(value, Tensor)}
+    items = content.items() if isinstance(content, Mapping) else ()
+    tensors = {str(key): value for key, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise ConfigError(f"model.encoder_weights={file}: holds no tensors; expected a state dict.")
     return tensors

@@ -41,10 +41,13 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     weights = config.weights or [1.0] * len(config.runs)
     if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    members = [Job.reopen(config.outputs, name) for name in config.runs]
+    members = [Job.reopen(config.outputs, name, config.root) for name in config.runs]
     first = members[0]
     recorded = read_json(first.run.environment)["overrides"]
-    job = Job(replace(first.config, name=config.name, overwrite=config.overwrite), progress or Progress(), recorded)
+    # no network runs here, so one process on any machine will do
+    trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
+    own = replace(first.config, name=config.name, overwrite=config.overwrite, trainer=trainer)
+    job = Job(own, progress or Progress(), recorded)
     kinds = ["oof", "test"] if len(job.dataset.test) else ["oof"]
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
@@ -79,10 +82,17 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
 
 
 def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
-    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says."""
+    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says.
+
+    Raises:
+        ConfigError: fewer than two runs, or one twice.
+        RunError: a run that is not there or not finished.
+    """
+    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
+        raise ConfigError(f"runs={config.runs}: expected two or more different runs, the baseline first.")
     members: dict[str, Member] = {}
     for name in config.runs:
-        job = Job.reopen(config.outputs, name)
+        job = Job.reopen(config.outputs, name, config.root)
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
         coverage = job.coverage

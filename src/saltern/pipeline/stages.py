@@ -44,12 +44,13 @@ def train(job: Job, *, finish: bool = True) -> None:
 
     Folds that are trained already are kept; the later stages are run again where they do not cover all of these.
     """
-    if job.runtime.is_main:
-        make_folds(job)
-    job.runtime.barrier()
+    job.runtime.on_main(lambda: _begin_training(job))
     job.refuse_ensemble("train")
     asked = job.config.trainer.folds
-    for number in fold_numbers(job.folds) if asked is None else asked:
+    numbers = fold_numbers(job.folds) if asked is None else asked
+    for number in numbers:
+        select_fold(job.folds, number)  # before the first is trained
+    for number in numbers:
         train_fold(job, number)
     if not finish:
         return
@@ -59,19 +60,32 @@ def train(job: Job, *, finish: bool = True) -> None:
     finish_run(job)
 
 
+def _begin_training(job: Job) -> None:
+    """Begin the run and divide its images, once everything that its config names has been built on trial.
+
+    Until there are folds, a mistake in the config can be mended under the same name.
+    """
+    job.begin()
+    if not job.run.folds.exists():
+        network = build_model(job.config.model)
+        job.train_batches(list(range(len(job.labelled))), network.stride, job.config.seed)
+    make_folds(job)
+
+
 def finish_run(job: Job) -> None:
     """Tune, predict what is not predicted yet, submit, report; on several ranks they predict together."""
-    if job.runtime.is_main:
-        tune_decision(job)
-    job.runtime.barrier()
+    job.runtime.on_main(lambda: tune_decision(job))
     if not len(job.dataset.test):
         log.warning("%s has no test images: no test probabilities, no submission", job.dataset.root)
     elif job.runtime.agree(job.run.predicted_folds() != job.trained_folds):
         predict_test(job)
-    if job.runtime.is_main:
-        if len(job.dataset.test):
-            write_submission(job)
-        write_report(job)
+    job.runtime.on_main(lambda: _write_results(job))
+
+
+def _write_results(job: Job) -> None:
+    if len(job.dataset.test):
+        write_submission(job)
+    write_report(job)
 
 
 def check_dataset(job: Job) -> DatasetReport:
@@ -115,7 +129,8 @@ def preview(job: Job) -> Path:
     stride = build_model(job.config.model, pretrained=False).stride
     settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
     sheet = contact_sheet(job.labelled, rows, job.config.dataset, job.config.augment, settings)
-    path = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path.with_suffix(".png")
+    folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
+    path = folder.with_name(f"{folder.name}.png")
     write_picture(path, sheet)
     return path
 
@@ -130,6 +145,8 @@ def train_fold(job: Job, number: int) -> None:
     seed = config.seed * 10_007 + number
     runtime.seed_all(seed)
     network = build_model(config.model, pretrained=not fold.last.exists())
+    if network.weights_report is not None and job.runtime.is_main:
+        write_json(fold.encoder_weights, vars(network.weights_report))
     data = job.fold_data(split, network.stride, seed)
     with EpochLog(fold) as epoch_log:
         schedule = Schedule(config.schedule)
@@ -138,7 +155,6 @@ def train_fold(job: Job, number: int) -> None:
     rows = [job.row_of[name] for name in split.val]
     job.store_probs([fold], job.labelled, rows, job.run.oof / f"fold_{number}_")
     if job.runtime.is_main:
-        weights = network.weights_report
         write_json(
             fold.done,
             {
@@ -147,7 +163,7 @@ def train_fold(job: Job, number: int) -> None:
                 "best_epoch": state.best_epoch,
                 "phase_best": state.phase_best,
                 "precision": job.runtime.precision,
-                "encoder_weights": None if weights is None else vars(weights),
+                "encoder_weights": read_json(fold.encoder_weights) if fold.encoder_weights.exists() else None,
             },
         )
     job.runtime.barrier()
@@ -194,7 +210,7 @@ def predict_test(job: Job) -> None:
     if not len(table):
         raise RunError(f"{job.dataset.root}: there are no test images to predict.")
     members = [job.run.fold(number) for number in folds]
-    source = open_source(job.dataset, table, job.config.dataset)
+    source = open_source(job.dataset, table, job.config.dataset, read_once=True)
     if job.runtime.is_main:
         job.run.forget(job.run.predicted, job.run.submission, job.run.report)
     job.store_probs(members, source, range(len(table)), job.run.test / "test_")

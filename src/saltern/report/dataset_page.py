@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from saltern.data.check.examine import DatasetReport
-from saltern.data.check.findings import Finding
+from saltern.data.check.findings import ERROR, INFO, WARNING, Finding
 from saltern.data.source.dataset import Dataset
 from saltern.report.html import Card, render
 from saltern.report.pictures import Picture, picture
 from saltern.runs import write_text
 
-SHOTS = 24
-"""Pictures of one finding."""
+SHOTS = {ERROR: 240, WARNING: 240, INFO: 48}
+"""Most pictures of one finding, by its severity; the ids of all are in `dataset_report.json`."""
 
 
 @dataclass(frozen=True)
@@ -52,14 +52,15 @@ def write_dataset_page(path: Path, report: DatasetReport, dataset: Dataset | Non
     truth = set() if dataset is None else set(dataset.train["id"][dataset.has_truth(dataset.train)])
     shown = []
     for finding in report.findings:
-        suspects = [_suspect(dataset, rows[name], name in truth) for name in finding.suspects[:SHOTS] if name in rows]
+        most = SHOTS[finding.severity]
+        suspects = [_suspect(dataset, rows[name], name in truth) for name in finding.suspects[:most] if name in rows]
         shown.append(Shown(finding, suspects, finding.count - len(suspects) if suspects else 0))
-    most = max([1, *(count for _, count in report.coverage)])
+    fullest = max([1, *(count for _, count in report.coverage)])
     context = {
         "report": report,
         "cards": _cards(report),
         "shown": shown,
-        "coverage": [(name, count, 100 * count / most) for name, count in report.coverage],
+        "coverage": [(name, count, 100 * count / fullest) for name, count in report.coverage],
         "facts": _facts(report),
     }
     write_text(path, render("dataset.html", context))

@@ -72,11 +72,14 @@ def download_competition(
 
 def _require_token(environment: Mapping[str, str]) -> None:
     home = Path(environment.get("HOME", "~")).expanduser()
-    folder = Path(environment.get("KAGGLE_CONFIG_DIR", home / ".kaggle"))
+    own = home / ".kaggle"
+    elsewhere = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "kaggle"  # where the client looks next
+    folders = [Path(environment["KAGGLE_CONFIG_DIR"])] if "KAGGLE_CONFIG_DIR" in environment else [own, elsewhere]
     named = {"KAGGLE_USERNAME", "KAGGLE_KEY"} <= set(environment) or "KAGGLE_API_TOKEN" in environment
-    if not named and not any((folder / name).is_file() for name in ("kaggle.json", "access_token")):
+    files = [folder / name for folder in folders for name in ("kaggle.json", "access_token")]
+    if not named and not any(file.is_file() for file in files):
         raise DataError(
-            f"no Kaggle token: {folder / 'kaggle.json'} is missing. "
+            f"no Kaggle token: {files[0]} is missing. "
             f"Create one at {_PAGE}/settings (API, Create New Token), move it there, and chmod 600 it."
         )
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass, replace
@@ -13,6 +14,8 @@ from saltern.data.layouts.opening import open_dataset
 from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
 from saltern.progress import Progress
+
+log = logging.getLogger(__name__)
 
 MANIFEST = "import.json"
 """Written into the data set: which archives it came from."""
@@ -55,7 +58,10 @@ def import_archive(archive: str | Path, config: DatasetConfig, progress: Progres
     digest = _digest(sources)
     manifest = _manifest(root)
     if manifest is not None and manifest.get("digest") == digest:
-        return Imported(open_dataset(config), 0, 0)
+        try:
+            return Imported(open_dataset(config), 0, 0)
+        except DataError as error:
+            log.warning("%s: imported before, but no longer sound; unpacked anew. %s", root, error)
     if manifest is None and root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise DataError(
             f"{root}: holds files that were not imported; they are left alone. Set dataset.root to another folder."

@@ -162,6 +162,18 @@ class _Archive:
             member = self._tar(entry) if isinstance(entry, tarfile.TarInfo) else self._zip(entry)
             if member is not None and not set(_JUNK) & set(PurePosixPath(member.name).parts):
                 yield member
+        if isinstance(self._file, tarfile.TarFile):
+            self._check_end(self._file)
+
+    def _check_end(self, file: tarfile.TarFile) -> None:
+        """A tar ends with a block of zeros; tarfile takes a cut or a damaged header for the end, without a word."""
+        assert file.fileobj is not None, "opened"
+        file.fileobj.seek(file.offset)
+        if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+            raise DataError(
+                f"{self.path.name}: not readable as an archive: it is cut or damaged at byte {file.offset:,}. "
+                "Download it again."
+            )
 
     def _zip(self, entry: zipfile.ZipInfo) -> _Member | None:
         kind = stat.S_IFMT(entry.external_attr >> 16)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from saltern.config import DatasetConfig
-from saltern.data.check.findings import ERROR, INFO, MOST_SUSPECTS, WARNING, Finding, find_all
+from saltern.config import DatasetConfig, FolderConfig
+from saltern.data.check.findings import ERROR, INFO, SEVERITIES, WARNING, Finding, find_all
 from saltern.data.check.inspection import Inspection, inspect_dataset
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.source.csvs import read_csv
 from saltern.data.source.dataset import Dataset
+from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 from saltern.progress import Progress
 
@@ -79,10 +80,10 @@ def check_dataset(
     except DataError as error:
         findings = [Finding(ERROR, "layout", line) for line in _problems(error)]
         return DatasetReport(str(config.root), config.layout, findings, seconds=time.monotonic() - began), None
-    items = inspect_dataset(dataset, progress)
-    findings = sorted(
-        [*find_all(items), *_tables(dataset)], key=lambda item: (ERROR, WARNING, INFO).index(item.severity)
-    )
+    inspected = inspect_dataset(dataset, progress)
+    items = [item for item in inspected if not isinstance(item, DataError)]
+    findings = [*_unreadable(dataset, inspected), *find_all(items), *_tables(dataset, _id_column(config))]
+    findings.sort(key=lambda item: SEVERITIES.index(item.severity))
     labelled = [item for item in items if item.labelled]
     report = DatasetReport(
         root=str(dataset.root),
@@ -97,6 +98,14 @@ def check_dataset(
         seconds=time.monotonic() - began,
     )
     return report, dataset
+
+
+def _unreadable(dataset: Dataset, inspected: Sequence[Inspection | DataError]) -> list[Finding]:
+    problems = Problems(dataset.root)
+    for item in inspected:
+        if isinstance(item, DataError):
+            problems.add("unreadable files", item)
+    return [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
 
 
 def _problems(error: DataError) -> list[str]:
@@ -124,19 +133,28 @@ def coverage_classes(labelled: Sequence[Inspection]) -> list[tuple[str, int]]:
     return [("empty", int((shares == 0).sum())), *classes, ("full", int((shares == 1).sum()))]
 
 
-def _tables(dataset: Dataset) -> list[Finding]:
+def _tables(dataset: Dataset, id_column: str) -> list[Finding]:
     """CSV files beside the images: rows without an image, and images without a row."""
     ids = [*dataset.train["id"], *dataset.test["id"]]
     findings = []
     for path in sorted(dataset.root.glob("*.csv")):
         try:
-            table = read_csv(path, ["id"])
+            table = read_csv(path, [])
         except DataError as error:
-            if "no column" not in str(error):
-                findings.append(Finding(WARNING, "other tables", str(error)))
+            findings.append(Finding(WARNING, "other tables", str(error)))
             continue
-        findings += _strangers(path, table["id"].tolist(), ids, set(table.columns) - {"id"})
+        column = next((name for name in (id_column, "id") if name in table.columns), None)
+        if column is None:
+            text = f"{path.name}: no column {id_column!r} (its columns: {', '.join(table.columns)}); not looked at."
+            findings.append(Finding(INFO, "other tables", text))
+            continue
+        findings += _strangers(path, table[column].tolist(), ids, set(table.columns) - {column})
     return findings
+
+
+def _id_column(config: DatasetConfig) -> str:
+    """The column that names the image in the set's CSV files."""
+    return config.rle_form.id_column if isinstance(config, FolderConfig) else "id"
 
 
 def _strangers(path: Path, named: list[str], ids: list[str], columns: set[str]) -> list[Finding]:
@@ -150,5 +168,5 @@ def _strangers(path: Path, named: list[str], ids: list[str], columns: set[str]) 
     covers_both = columns & {"z", "depth", "group"}  # train.csv and sample_submission.csv name one part by intention
     if covers_both and missing:
         text = f"{path.name}: {len(missing)} of {len(ids)} images have no row, such as {missing[0]!r}."
-        findings.append(Finding(WARNING, "images without a row", text, len(missing), missing[:MOST_SUSPECTS]))
+        findings.append(Finding(WARNING, "images without a row", text, len(missing), missing))
     return findings

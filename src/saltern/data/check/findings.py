@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,8 +15,6 @@ ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)
 TINY = 10
 """Masks with fewer foreground pixels, but some, are named."""
-MOST_SUSPECTS = 48
-"""Ids kept of one finding."""
 MANY_LINKS = 0.01
 """Links per tile from which a data set counts as cut from larger pictures."""
 
@@ -34,7 +32,9 @@ class Finding:
     count: int = 0
     """Images concerned; 0 where it is about the data set as a whole."""
     suspects: list[str] = field(default_factory=list)
-    """Ids of images to look at, at most MOST_SUSPECTS, the clearest first; test and labelled ids alike."""
+    """Ids of the images concerned, the clearest first; test and labelled ids alike."""
+    sets: list[list[str]] = field(default_factory=list)
+    """For duplicates: the ids, divided into what belongs together."""
 
 
 def find_all(items: Sequence[Inspection]) -> list[Finding]:
@@ -59,7 +59,7 @@ def finding_of(severity: str, kind: str, text: str, concerned: Iterable[Inspecti
     ids = [item.id for item in concerned]
     if not ids:
         return []
-    return [Finding(severity, kind, text.replace("{n}", str(len(ids))), len(ids), ids[:MOST_SUSPECTS])]
+    return [Finding(severity, kind, text.replace("{n}", str(len(ids))), len(ids), ids)]
 
 
 def _sizes(items: Sequence[Inspection]) -> list[Finding]:
@@ -70,6 +70,19 @@ def _sizes(items: Sequence[Inspection]) -> list[Finding]:
         known = ", ".join(f"{height} x {width}" for height, width in sorted(train))
         text = f"{{n}} test images are of a size that no labelled image has (labelled: {known}, height x width)."
         findings += finding_of(WARNING, "test sizes", text, strange)
+    elif train:  # sizes differ by nature: only what lies outside their range is strange
+        heights, widths = zip(*train, strict=True)
+        outside = [
+            item
+            for item in strange
+            if not (
+                min(heights) <= item.fingerprint.size[0] <= max(heights)
+                and min(widths) <= item.fingerprint.size[1] <= max(widths)
+            )
+        ]
+        span = f"{min(heights)} to {max(heights)} high, {min(widths)} to {max(widths)} wide"
+        text = f"{{n}} test images are smaller or larger than every labelled image ({span})."
+        findings += finding_of(WARNING, "test sizes", text, outside)
     return findings
 
 
@@ -172,7 +185,8 @@ def _sets(severity: str, kind: str, sets: list[list[Inspection]], say: str) -> l
     sizes = ", ".join(str(len(part)) for part in sets[:5]) + (", …" if len(sets) > 5 else "")
     plural = "set" if len(sets) == 1 else "sets"
     text = f"{{n}} images in {len(sets)} {plural} (of {sizes}) {say}."
-    return finding_of(severity, kind, text, (item for part in sets for item in part))
+    found = finding_of(severity, kind, text, (item for part in sets for item in part))
+    return [replace(finding, sets=[[item.id for item in part] for part in sets]) for finding in found]
 
 
 def _truth(labelled: Sequence[Inspection]) -> list[Finding]:

@@ -12,9 +12,10 @@ from PIL import Image
 from saltern import rle
 from saltern.data.check.truth import Alignment, align
 from saltern.data.likeness.fingerprints import Fingerprint, grey_of, read_all, without_colour
-from saltern.data.source.dataset import Dataset
+from saltern.data.source.dataset import PARTS, Dataset, united
 from saltern.data.source.images import read_values
 from saltern.data.source.masks import VOID, distinct
+from saltern.data.source.problems import caught
 from saltern.errors import DataError
 from saltern.progress import Progress
 
@@ -58,15 +59,14 @@ class Inspection:
         return bool(self.mask_kind)
 
 
-def inspect_dataset(dataset: Dataset, progress: Progress | None = None) -> list[Inspection]:
+def inspect_dataset(dataset: Dataset, progress: Progress | None = None) -> list[Inspection | DataError]:
     """Every sample, labelled ones first, in the order of the tables; reads every image and mask once, in threads.
 
-    Raises:
-        DataError: a file that was sound when the data set was opened no longer is.
+    A sample whose files cannot be decoded is its error: opening a data set looks at the headers of most images only.
     """
     rows: list[tuple[bool, Any]] = [(False, row) for row in dataset.train.itertuples(index=False)]
     rows += [(True, row) for row in dataset.test.itertuples(index=False)]
-    return read_all(rows, partial(_inspect, dataset), progress, "check images")
+    return read_all(rows, caught(partial(_inspect, dataset)), progress, "check images")
 
 
 def _inspect(dataset: Dataset, item: tuple[bool, Any]) -> Inspection:
@@ -81,10 +81,11 @@ def _inspect(dataset: Dataset, item: tuple[bool, Any]) -> Inspection:
     if test or not (row.mask or isinstance(row.rle, str)):
         return Inspection(**known)
     if row.mask:
-        values = read_values(Path(row.mask))
-        target = dataset.mask_values.target(values, row.mask)
-        known["mask_kind"] = _kind(Path(row.mask))
-        known["values"] = tuple(distinct(values)[:16].tolist())
+        paths = [Path(path) for path in row.mask.split(PARTS)]
+        parts = [read_values(path) for path in paths]
+        target = united([dataset.mask_values.target(*part) for part in zip(parts, paths, strict=True)])
+        known["mask_kind"] = "; ".join(dict.fromkeys(map(_kind, paths)))
+        known["values"] = tuple(sorted({int(value) for part in parts for value in distinct(part)})[:16])
         if isinstance(row.rle, str):
             known["rle_agrees"], known["rle_note"] = _compare(dataset, row, target)
     else:

@@ -61,7 +61,7 @@ def align(grey: np.ndarray, target: np.ndarray) -> Alignment | None:
     scale = max(1.0, max(grey.shape) / LONG_SIDE)
     mask = (target == 1).astype(np.uint8)
     if scale > 1:
-        size = (round(grey.shape[1] / scale), round(grey.shape[0] / scale))
+        size = (max(1, round(grey.shape[1] / scale)), max(1, round(grey.shape[0] / scale)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
         mask = cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST)
     outline = _outline(mask)

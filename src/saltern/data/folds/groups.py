@@ -12,7 +12,8 @@ from saltern.data.likeness.adjacency import Mosaics, find_mosaics
 from saltern.data.likeness.duplicates import joined, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.data.source.dataset import Dataset
-from saltern.errors import ConfigError, unknown
+from saltern.data.source.problems import Problems, caught
+from saltern.errors import ConfigError, DataError, unknown
 from saltern.progress import Progress
 
 DUPLICATES = "duplicates"
@@ -24,10 +25,16 @@ def fingerprints_of(dataset: Dataset, table: pd.DataFrame, progress: Progress | 
     """The fingerprint of the image of every row of `table`, in its order; reads every image once.
 
     Raises:
-        DataError: an image that cannot be read.
+        DataError: lists every image that cannot be read.
     """
     rows: list[Any] = list(table.itertuples(index=False))
-    return read_all(rows, lambda row: Fingerprint.of(dataset.read_image(row)), progress)
+    found = read_all(rows, caught(lambda row: Fingerprint.of(dataset.read_image(row))), progress)
+    problems = Problems(dataset.root)
+    for item in found:
+        if isinstance(item, DataError):
+            problems.add("unreadable files", item)
+    problems.raise_any()
+    return [item for item in found if isinstance(item, Fingerprint)]
 
 
 def column_groups(table: pd.DataFrame, column: str) -> pd.Series:

@@ -27,7 +27,6 @@ def read_folder(config: FolderConfig) -> Dataset:
 
     Raises:
         DataError: lists every problem that was found.
-        ConfigError: a `group` expression that is not found everywhere, or gives every image the same group.
     """
     root = existing_root(config.root, f"{config.images} and {config.masks or config.rle_csv}")
     problems = Problems(root)
@@ -36,12 +35,8 @@ def read_folder(config: FolderConfig) -> Dataset:
     images = _images(root, config.images, config, problems)
     entries = _labelled(root, images, config, problems)
     for entry in entries:
-        entry.group = _group(entry, root, config.group)
-    if config.group is not None and entries and len({entry.group for entry in entries}) == 1:
-        raise ConfigError(
-            f"dataset.group={config.group!r}: puts all {len(entries)} images into the group {entries[0].group!r}; "
-            "expected an expression that tells groups apart."
-        )
+        entry.group = _group(entry, root, config.group, problems)
+    _check_groups(entries, config.group, problems)
     mask_values = values_of(config)
     train = measure(entries, mask_values, rle_form, problems)
     submission_ids = _submission_ids(root, config, problems)
@@ -84,7 +79,11 @@ def _images(root: Path, pattern: str, config: FolderConfig, problems: Problems) 
 def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
     """(stem, path) of the image files that match; without {stem} in the pattern it is the name without its suffix."""
     expression = stem_pattern(pattern) if "{stem}" in pattern else None
-    for path in sorted(root.glob(pattern.replace("{stem}", "*"))):
+    try:
+        paths = sorted(root.glob(pattern.replace("{stem}", "*")))
+    except (ValueError, NotImplementedError) as error:
+        raise ConfigError(f"dataset: {pattern!r} is no pattern below {root}: {error}.") from error
+    for path in paths:
         if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
             continue
         match = expression.fullmatch(path.relative_to(root).as_posix()) if expression else None
@@ -165,14 +164,26 @@ def _from_csv(path: Path, images: dict[str, Path], config: FolderConfig, problem
     return [Entry(name, str(image), rle=PARTS.join(runs[name])) for name, image in images.items() if name in runs]
 
 
-def _group(entry: Entry, root: Path, expression: str | None) -> str:
+def _group(entry: Entry, root: Path, expression: str | None, problems: Problems) -> str:
     if expression is None:
         return ""
     below = Path(entry.image).relative_to(root).as_posix()
     match = re.search(expression, below)
     if match is None:
-        raise ConfigError(f"dataset.group={expression!r}: not found in {below!r}; expected to find it in every path.")
+        say = f"dataset.group={expression!r}: not found in {below!r}; expected to find it in every path"
+        problems.add("images without a group", say)
+        return ""
     return (match[1] if match.re.groups else match[0]) or ""
+
+
+def _check_groups(entries: list[Entry], expression: str | None, problems: Problems) -> None:
+    """An expression that gives all images one group, or each its own, groups nothing."""
+    groups = {entry.group for entry in entries}
+    if expression is None or len(entries) < 2 or 1 < len(groups) < len(entries) or "" in groups:
+        return
+    one = f"puts all {len(entries)} images into the group {entries[0].group!r}"
+    found = one if len(groups) == 1 else f"gives each of the {len(entries)} images a group of its own"
+    problems.add("groups", f"dataset.group={expression!r}: {found}; expected an expression that tells groups apart")
 
 
 def _submission_ids(root: Path, config: FolderConfig, problems: Problems) -> list[str] | None:

@@ -29,7 +29,8 @@ def read_voc(config: VocConfig) -> Dataset:
     names = {
         "train": _names(base, config.train_list, problems, needed=True),
         "val": _names(base, config.val_list, problems, needed=True),
-        "test": _names(base, config.test_list, problems, needed=False),
+        # VOC's own archive comes without the test images; a list that is asked for by name must be there
+        "test": _names(base, config.test_list, problems, needed=config.test_list != VocConfig.test_list),
     }
     for name in sorted(set(names["train"]) & set(names["val"])):
         problems.add("images in two lists", f"{name!r} is in {config.train_list}.txt and in {config.val_list}.txt")

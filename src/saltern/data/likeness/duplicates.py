@@ -1,6 +1,6 @@
 """Images that are the same, or nearly: by content hash, and by perceptual hash with a second look."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -12,7 +12,9 @@ NEAR_BITS = 8
 """Perceptual hashes of near-duplicates differ in at most this many of 64 bits …"""
 NEAR_CORRELATION = 0.98
 """… and their thumbnails correlate at least so well."""
-_BLOCK = 1024
+_BLOCK = 256
+_CONFIRMED = 16_384
+"""Pairs whose thumbnails are compared at once: 128 MB."""
 
 
 def exact_clusters(prints: Sequence[Fingerprint]) -> np.ndarray:
@@ -25,8 +27,10 @@ def near_clusters(prints: Sequence[Fingerprint]) -> np.ndarray:
     """A label for every image, (N,) int; exact and near-duplicates, and chains of them, share one."""
     exact = exact_clusters(prints)
     representative = np.unique(exact, return_index=True)[1]
-    pairs = near_pairs([prints[index] for index in representative])
-    return joined(exact, pairs)
+    labels = np.arange(len(representative), dtype=np.int64)
+    for pairs in near_pairs([prints[index] for index in representative]):
+        labels = joined(labels, labels[pairs])
+    return labels[exact]
 
 
 def joined(labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -36,25 +40,27 @@ def joined(labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     return connected_components(graph, directed=False)[1][labels].astype(np.int64)
 
 
-def near_pairs(prints: Sequence[Fingerprint]) -> np.ndarray:
-    """Index pairs (M, 2), first < second, of images that look the same; constant images look like nothing.
+def near_pairs(prints: Sequence[Fingerprint]) -> Iterator[np.ndarray]:
+    """Some at a time, index pairs (M, 2), first < second, of images that look the same.
 
-    Every hash is compared with every other, in blocks: 22,000 images are 242 million comparisons, seconds.
+    Constant images look like nothing. Every hash is compared with every other, in blocks: 22,000 images are 242 million
+    comparisons, seconds. Memory is bounded however many look alike: frames of a fixed camera give a pair for almost
+    any two.
     """
     useful = np.array([index for index, item in enumerate(prints) if not item.constant], dtype=np.int64)
     if len(useful) < 2:
-        return np.zeros((0, 2), dtype=np.int64)
+        return
+    thumbs = np.stack([prints[index].thumb for index in useful]).reshape(len(useful), -1).astype(np.float32)
+    thumbs -= thumbs.mean(axis=1, keepdims=True)
+    thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
     hashes = np.array([prints[index].phash for index in useful], dtype=np.uint64)
-    candidates = []
     for start in range(0, len(useful), _BLOCK):
         block = hashes[start : start + _BLOCK]
         differing = np.bitwise_count(block[:, None] ^ hashes[None, start:])
         first, second = np.nonzero(differing <= NEAR_BITS)
         ahead = second > first
-        candidates.append(np.stack([first[ahead] + start, second[ahead] + start], axis=1))
-    pairs = np.concatenate(candidates)
-    thumbs = np.stack([prints[index].thumb for index in useful]).reshape(len(useful), -1).astype(np.float32)
-    thumbs -= thumbs.mean(axis=1, keepdims=True)
-    thumbs /= np.maximum(np.linalg.norm(thumbs, axis=1, keepdims=True), 1e-6)
-    correlation = np.einsum("ij,ij->i", thumbs[pairs[:, 0]], thumbs[pairs[:, 1]])
-    return useful[pairs[correlation >= NEAR_CORRELATION]]
+        pairs = np.stack([first[ahead], second[ahead]], axis=1) + start
+        for begin in range(0, len(pairs), _CONFIRMED):
+            some = pairs[begin : begin + _CONFIRMED]
+            correlation = np.einsum("ij,ij->i", thumbs[some[:, 0]], thumbs[some[:, 1]])
+            yield useful[some[correlation >= NEAR_CORRELATION]]

@@ -20,6 +20,8 @@ _TYPE_CHANGERS = {"Normalize", "ToFloat", "FromFloat", "ToTensorV2", "ToTensor3D
 _BASES = {"BasicTransform", "DualTransform", "ImageOnlyTransform", "BaseCompose", "Compose", "ReplayCompose", "Lambda"}
 _FOR_BOXES = {"AtLeastOneBBoxRandomCrop", "BBoxSafeRandomCrop", "RandomSizedBBoxSafeCrop"}
 _NOT_BY_CONFIG = _BASES | _FOR_BOXES
+_MASK_FILLS = {"fill_mask", "mask_drop_value"}
+"""Arguments with which a transform writes a value of its own into masks."""
 _NEAREST = (0, 6)
 """cv2.INTER_NEAREST and cv2.INTER_NEAREST_EXACT: the only interpolations that give a mask no new values."""
 
@@ -90,20 +92,40 @@ def _build_one(name: str, args: dict[str, Any], where: str) -> Any:
         raise ConfigError(
             f"{where}: {name} changes the pixel type; images stay uint8, since the model normalises them."
         )
+    _check_args(cls, args, where)
+    fill = inspect.signature(cls).parameters.get("fill_mask")
+    if fill is not None and fill.default is not None:
+        args.setdefault("fill_mask", VOID)
+    return _construct(cls, args | _nested(args, where), where)
+
+
+def _check_args(cls: Any, args: Mapping[str, Any], where: str) -> None:
+    """Refuse unknown names, and values with which a mask would get new ones."""
     parameters = inspect.signature(cls).parameters
     for key in args:
         if key not in parameters:
-            raise ConfigError(f"{where}.args: {unknown(f'argument of {name}', key, list(parameters))}")
+            raise ConfigError(f"{where}.args: {unknown(f'argument of {cls.__name__}', key, list(parameters))}")
     if args.get("mask_interpolation", 0) not in _NEAREST:
         raise ConfigError(
             f"{where}.args.mask_interpolation={args['mask_interpolation']!r}: expected 0 (nearest); any other "
             "gives the mask values between foreground, background and void."
         )
-    if "fill_mask" in parameters and parameters["fill_mask"].default is not None:
-        args.setdefault("fill_mask", VOID)
+    for key in _MASK_FILLS & set(args):
+        if args[key] is not None and (isinstance(args[key], bool) or args[key] not in (0, 1, VOID)):
+            raise ConfigError(f"{where}.args.{key}={args[key]!r}: expected 0, 1 or {VOID} (void), as masks hold them.")
+
+
+def _nested(args: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """The arguments of OneOf and its like that are transforms themselves, built."""
+    built: dict[str, Any] = {}
     if "transforms" in args:
-        args["transforms"] = list(_build_all(args["transforms"], f"{where}.args.transforms"))
-    return _construct(cls, args, where)
+        inner = args["transforms"]
+        if not isinstance(inner, Sequence) or isinstance(inner, str):
+            raise ConfigError(f"{where}.args.transforms={inner!r}: expected a list of transforms.")
+        built["transforms"] = list(_build_all(inner, f"{where}.args.transforms"))
+    for key in {"first", "second"} & set(args):
+        built[key] = next(_build_all([args[key]], f"{where}.args.{key}"))
+    return built
 
 
 def _construct(cls: Any, args: dict[str, Any], where: str) -> Any:

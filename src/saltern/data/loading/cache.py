@@ -15,7 +15,7 @@ import pandas as pd
 from saltern.config import DatasetConfig
 from saltern.data.loading.geometry import scale_image, scale_mask, scaled_size
 from saltern.data.source.dataset import PARTS, THREADS, Dataset, Sample, samples_of
-from saltern.data.source.problems import Problems
+from saltern.data.source.problems import Problems, caught
 from saltern.errors import DataError
 
 _LOG = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class ImageCache(ImageSource):
                 parts.append(ImageSource.mask(self, row).ravel())
             np.concatenate(parts, out=buffer[self._starts[row] : self._starts[row + 1]])
 
-        for error in in_threads(_caught(decode), range(len(self))):
+        for error in in_threads(caught(decode), range(len(self))):
             if error is not None:
                 problems.add("unreadable files", error)
         problems.raise_any()
@@ -110,22 +110,37 @@ class ImageCache(ImageSource):
     def _mapped(self, file: Path) -> np.ndarray:
         size = int(self._starts[-1])
         if not (file.is_file() and file.stat().st_size == size):
-            file.parent.mkdir(parents=True, exist_ok=True)
             _LOG.info("decoding %d images into %s (%d MB)", len(self), file, size >> 20)
-            temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
             try:
-                mapped = np.memmap(temporary, np.uint8, "w+", shape=(size,))
-                self._fill(mapped)
-                mapped.flush()
-                del mapped
-                temporary.replace(file)
-            finally:
-                temporary.unlink(missing_ok=True)
+                self._write(file, size)
+            except OSError as error:
+                raise DataError(
+                    f"{file}: the cache could not be written ({error.strerror}); expected a folder with {size:,} bytes "
+                    "left. Set dataset.cache_dir to another folder, or dataset.cache=none."
+                ) from error
         return np.memmap(file, np.uint8, "r", shape=(size,))
 
+    def _write(self, file: Path, size: int) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                os.posix_fallocate(stream.fileno(), 0, size)  # a full disk would kill the process at a later write
+            mapped = np.memmap(temporary, np.uint8, "r+", shape=(size,))
+            self._fill(mapped)
+            mapped.flush()
+            del mapped
+            temporary.replace(file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
-def open_source(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig) -> ImageSource:
+
+def open_source(
+    dataset: Dataset, table: pd.DataFrame, config: DatasetConfig, *, read_once: bool = False
+) -> ImageSource:
     """The pixels of `table` (such as `dataset.train`), cached as `config.cache` asks.
+
+    With `read_once` (test images) they are never written to a cache file, which could not pay.
 
     A cache file is named by a hash of everything its bytes depend on: the files' contents, ids, order, mask values,
     scaling. So it is found again by any run that needs the same bytes, and never by another.
@@ -138,6 +153,8 @@ def open_source(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig) ->
     in_memory = config.cache == "memory" or (config.cache == "auto" and _megabytes(table, config) <= config.cache_mb)
     if in_memory:
         return ImageCache(dataset, table, config)
+    if read_once:
+        return ImageSource(dataset, table, config)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(config.cache_dir or Path(base) / "saltern").expanduser()
     return ImageCache(dataset, table, config, folder / f"{content_key(dataset, table, config)}.pixels")
@@ -168,17 +185,6 @@ def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Re
     """`work` of every item, in order, by a few threads: decoding leaves Python's lock free."""
     with ThreadPoolExecutor(THREADS) as threads:
         return list(threads.map(work, items))
-
-
-def _caught(work: Callable[[Item], None]) -> Callable[[Item], DataError | None]:
-    def careful(item: Item) -> DataError | None:
-        try:
-            work(item)
-        except DataError as error:
-            return error
-        return None
-
-    return careful
 
 
 def _file_digest(sample: Sample) -> bytes:

@@ -222,7 +222,10 @@ def existing_root(root: str, expected: str) -> Path:
     """
     path = Path(root).expanduser().absolute()
     if not path.is_dir():
-        raise DataError(f"{path}: no such folder; expected a data set with {expected}. Set dataset.root=PATH.")
+        raise DataError(
+            f"{path}: no such folder; expected a data set with {expected}. "
+            "Set dataset.root=PATH (for ensemble and compare root=PATH)."
+        )
     return path
 
 

@@ -16,6 +16,10 @@ MAX_PIXELS = 1 << 27
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """Pillow's other decoders, of which some start programs, stay unused."""
 _PNG = b"\x89PNG\r\n\x1a\n"
+_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+"""A PNG's colour type → values a pixel."""
+_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
+"""First column and row, and the steps, of the seven passes of an interlaced PNG."""
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -84,7 +88,9 @@ def decode_values(data: bytes, where: object) -> np.ndarray:
         return pixels
     image = _decode(data, where)
     if image.mode in ("L", "P", "1"):
-        return np.asarray(image, dtype=np.uint8)
+        values = np.asarray(image, dtype=np.uint8)
+        narrow = data.startswith(_PNG) and image.mode == "L" and data[24] in (2, 4)
+        return values // (255 // ((1 << data[24]) - 1)) if narrow else values  # Pillow spreads them over 0 to 255
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
     if image.mode in ("LA", "PA"):
@@ -119,13 +125,16 @@ def _plain_png(data: bytes, where: object) -> np.ndarray | None:
     if shape is None:
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    fits = pixels is not None and pixels.shape == shape and pixels.dtype.itemsize * 8 == bits
+    if pixels is None:
+        raise _unreadable(where, "its pixel data do not fill the image")
+    fits = pixels.shape == shape and pixels.dtype.itemsize * 8 == bits  # else a chunk has added transparency
     return pixels if fits else None
 
 
 def _decode(data: bytes, where: object) -> Image.Image:
     if data.startswith(_PNG) or str(where).lower().endswith(".png"):
         _verify_png(data, where)
+        _verify_rows(data, where)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_size(image.height, image.width, where)
@@ -160,6 +169,26 @@ def _verify_png(data: bytes, where: object) -> tuple[int, int]:
     width, height = struct.unpack_from(">II", data, 16)
     _check_size(height, width, where)
     return height, width
+
+
+def _verify_rows(data: bytes, where: object) -> None:
+    """Refuse a PNG, sound as a file, with fewer rows than it says; Pillow would fill them up with zeros."""
+    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    depth = bits * _CHANNELS.get(colour, 0)
+    passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
+    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
+    needed = sum(rows * (1 + (columns * depth + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+    inflate, found, position = zlib.decompressobj(), 0, len(_PNG)
+    try:
+        while position < len(data) and found < needed:
+            length, kind = struct.unpack_from(">I4s", data, position)
+            if kind == b"IDAT":
+                found += len(inflate.decompress(data[position + 8 : position + 8 + length], needed - found + 1))
+            position += 12 + length
+    except zlib.error as error:
+        raise _unreadable(where, error) from error
+    if found < needed:
+        raise _unreadable(where, f"its pixel data end after {found:,} of {needed:,} bytes")
 
 
 def _check_size(height: int, width: int, where: object) -> None:

@@ -1,6 +1,12 @@
 """All that is wrong with a data set, gathered and told at once."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from saltern.errors import DataError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Problems:
@@ -35,3 +41,15 @@ class Problems:
         """
         if self:
             raise DataError.of(self.where, self.lines(), most=200)
+
+
+def caught(work: Callable[[Item], Result]) -> Callable[[Item], Result | DataError]:
+    """`work`, giving the DataError that it raises in place of a result, so that the other items are still looked at."""
+
+    def careful(item: Item) -> Result | DataError:
+        try:
+            return work(item)
+        except DataError as error:
+            return error
+
+    return careful
