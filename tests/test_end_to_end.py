@@ -175,6 +175,8 @@ def test_overwrite_begins_anew_but_goes_on_where_it_was_interrupted(place: Path)
     (run / "fold_0").mkdir()
     assert "goes on" in succeed(*call, cwd=place)
     assert (run / "fold_0").exists()
+    began = script("train", *TINY, "name=anew2", "overwrite=true", "model.encoder_weights=nowhere.pth", cwd=place)
+    assert "goes on" not in began.stdout + began.stderr, "nothing was interrupted"
     (run / "report.html").write_text("finished")
     assert "deleted and begun anew" in succeed(*call, cwd=place)
     assert not (run / "fold_0").exists()

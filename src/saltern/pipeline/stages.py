@@ -69,7 +69,7 @@ def _begin_training(job: Job) -> None:
     if not job.run.folds.exists():
         network = build_model(job.config.model)
         job.train_batches(list(range(len(job.labelled))), network.stride, job.config.seed)
-    make_folds(job)
+    _divide(job)
 
 
 def finish_run(job: Job) -> None:
@@ -99,6 +99,10 @@ def check_dataset(job: Job) -> DatasetReport:
 def make_folds(job: Job) -> pd.DataFrame:
     """The run's split (id, fold): the one in its folder, or a new one, saved there."""
     job.begin()
+    return _divide(job)
+
+
+def _divide(job: Job) -> pd.DataFrame:
     if not job.run.folds.exists():
         division = divide(job.dataset, job.config.folds, job.progress)
         for warning in division.report.warnings():
