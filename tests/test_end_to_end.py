@@ -17,7 +17,10 @@ import pandas as pd
 import pytest
 
 from saltern import rle
+from saltern.config import compose_config
+from saltern.engine.checkpoint import save_weights
 from saltern.inference.store import ProbStore
+from saltern.models import build_model
 
 ROOT = Path(__file__).parents[1]
 
@@ -164,6 +167,19 @@ def test_until_there_are_folds_a_mistake_is_mended_under_the_same_name(place: Pa
     missing = script("train", *TINY, "trainer.folds=[0,7]", "name=mended", cwd=place)
     assert "fold 7 does not exist" in missing.stderr
     assert not (run / "fold_0").exists(), "told before the first fold was trained"
+
+
+def test_a_continued_fold_still_knows_where_its_encoder_began(place: Path) -> None:
+    encoder = compose_config("run", [*TINY, "name=seeded"]).model
+    save_weights(place / "encoder.safetensors", build_model(encoder).encoder)
+    call = [*TINY, "name=seeded", "trainer.folds=[0]", f"model.encoder_weights={place / 'encoder.safetensors'}"]
+    succeed("train", *call, cwd=place)
+    done = place / "outputs" / "seeded" / "fold_0" / "done.json"
+    first = json.loads(done.read_text())
+    done.unlink()  # as if the power had failed while the probabilities were stored
+    succeed("train", *call, cwd=place)
+    assert json.loads(done.read_text()) == first
+    assert first["encoder_weights"]["missing"] == []
 
 
 def test_overwrite_begins_anew_but_goes_on_where_it_was_interrupted(place: Path) -> None:
