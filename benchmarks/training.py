@@ -190,7 +190,7 @@ def main() -> None:
     """Time both sides in turn and print the rates and their ratio."""
     config: RunConfig = compose_config("run", sys.argv[1:])
     job = Job(config)
-    rows = list(range(min(IMAGES, len(job.labelled))))
+    rows = list(range(min(IMAGES, len(job.dataset.train))))
     times = take_turns(sys.argv[1:], Settings(rows, str(job.runtime.device), job.runtime.precision))
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{datetime.now(UTC):%Y-%m-%d}  torch {torch.__version__}  {where}  {job.runtime.precision}")

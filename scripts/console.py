@@ -23,8 +23,9 @@ from rich.text import Text
 
 from saltern.config import RunConfig, explain, refuse_surprises, register, reopen, resolve
 from saltern.errors import RunError, SalternError
+from saltern.files import read_json
 from saltern.progress import Progress
-from saltern.runs import RunDir, read_json
+from saltern.runs import RunDir
 
 if TYPE_CHECKING:
     from saltern.data.check.examine import DatasetReport

@@ -5,7 +5,7 @@ import hydra
 from omegaconf import DictConfig
 
 from saltern.config import resolve
-from saltern.runs import read_json
+from saltern.files import read_json
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from saltern.runs import RunDir, write_json, write_text
+from saltern.files import write_json, write_text
+from saltern.runs import RunDir
 
 
 @pytest.fixture

@@ -31,6 +31,10 @@ class RunError(SalternError):
     """A run folder that does not hold what a stage needs, or that must not be overwritten."""
 
 
+class StorageError(SalternError):
+    """A file that cannot be written: a full disk, a folder without rights, a quota. Its text names the path."""
+
+
 class TrainingError(SalternError):
     """Training that cannot go on, such as a loss that is not finite."""
 

@@ -16,16 +16,17 @@ from saltern.data.folds.assign import FoldSplit, fold_numbers, load_folds
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.batches import EvalBatch, LoaderSettings, TrainLoader, eval_batches, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
-from saltern.data.source.dataset import Dataset
+from saltern.data.source.dataset import Dataset, Sample, samples_of
 from saltern.engine.checkpoint import load_weights
 from saltern.engine.trainer import FoldData
 from saltern.errors import RunError
+from saltern.files import read_json, write_json, write_text
 from saltern.inference.predict import Predictor, predict_rows, score_rows
 from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
 from saltern.models import SegmentationNet, build_model
 from saltern.progress import Progress
-from saltern.runs import FoldDir, RunDir, read_json, write_json, write_text
+from saltern.runs import FoldDir, RunDir
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,11 @@ class Job:
     def labelled(self) -> ImageSource:
         """Pixels of the labelled images."""
         return open_source(self.dataset, self.dataset.train, self.config.dataset)
+
+    @cached_property
+    def _samples(self) -> list[Sample]:
+        """The labelled images by row, without decoding any."""
+        return samples_of(self.dataset.train)
 
     @cached_property
     def row_of(self) -> dict[str, int]:
@@ -232,7 +238,7 @@ class Job:
 
     def pixels_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (H, W, 3) and target uint8 (H, W) of a labelled image at native size, from their files."""
-        sample = self.labelled.samples[self.row_of[name]]
+        sample = self._samples[self.row_of[name]]
         return self.dataset.read_image(sample), self.dataset.read_mask(sample)
 
     def truth_of(self, name: str) -> np.ndarray:

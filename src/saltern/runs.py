@@ -1,57 +1,11 @@
-"""Every file name inside a run folder, and writes that never leave half a file behind."""
+"""Every file name inside a run folder."""
 
-import json
-import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from saltern.errors import ConfigError, RunError
-
-
-@contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on leaving without an error it is synced and becomes `path`.
-
-    A reader sees the old file or the new one, never a part; after an error the old file is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` in one step."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write `content` as indented JSON in one step; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        RunError: the file is missing or is no JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: no such file; run the stage that writes it first.") from None
-    except json.JSONDecodeError as error:
-        raise RunError(f"{path}: not readable as JSON ({error}); delete it and run its stage again.") from None
+from saltern.errors import ConfigError
+from saltern.files import read_json
 
 
 @dataclass(frozen=True)

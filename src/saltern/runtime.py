@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 FABRIC_PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """Our name → Fabric's. `fp16` brings loss scaling with it."""
 
-
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of mallopt, from glibc's malloc.h."""
 
@@ -154,8 +153,8 @@ def start(config: TrainerConfig) -> Runtime:
     return Runtime(fabric, precision)
 
 
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, where the C library is glibc; tells whether it could.
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, where the C library is glibc.
 
     glibc asks the kernel anew for every block over 32 MiB and gives it back when freed, so each training step on a CPU
     faults in its activations page by page; `benchmarks/training.py` shows what that costs. The process then keeps its
@@ -163,9 +162,10 @@ def keep_freed_memory() -> bool:
     """
     if platform.libc_ver()[0] != "glibc":
         log.info("not glibc: training on this CPU asks for its memory anew in every step")
-        return False
+        return
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1))
+    if not (mallopt(M_MMAP_MAX, 0) and mallopt(M_TRIM_THRESHOLD, -1)):
+        log.warning("glibc refuses to keep freed memory: every training step on this CPU asks for it anew")
 
 
 def _check_processes(expected: int) -> None:

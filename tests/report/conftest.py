@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from saltern.config.schema import InferenceConfig
+from saltern.files import write_json, write_text
 from saltern.inference.decide import write_decision
 from saltern.inference.estimate import score_table, scores_json
 from saltern.inference.tune import collect, tune
 from saltern.report.pictures import Sample
 from saltern.report.tracking import EpochLog
-from saltern.runs import RunDir, write_json, write_text
+from saltern.runs import RunDir
 
 CONFIG_TEXT = """
 name: try<1>

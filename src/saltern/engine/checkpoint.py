@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from saltern.errors import RunError
-from saltern.runs import atomic
+from saltern.files import atomic
 
 
 @dataclass

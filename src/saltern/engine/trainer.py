@@ -188,8 +188,6 @@ class Trainer:
             self._forward_backward(model, loss, batch, meter, micro)
             if micro.updates:
                 self._update(model, optimizer)
-                if self.average:
-                    self.average.update(model)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
         return {**means, "lr": lr, "images_per_s": data.images / (time.perf_counter() - began)}
@@ -213,6 +211,8 @@ class Trainer:
             self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(model)
         self.state.step += 1
 
     def _record(self, judged: nn.Module, at: Position, scores: dict[str, float]) -> None:

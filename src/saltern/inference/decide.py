@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from saltern.errors import RunError
-from saltern.runs import read_json, write_json
+from saltern.files import read_json, write_json
 
 
 def _number(value: object) -> bool:

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from saltern.errors import RunError
-from saltern.runs import atomic
+from saltern.files import atomic
 
 Probs = NDArray[np.float16]
 

@@ -9,6 +9,7 @@ from typing import Any
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
 from saltern.data.folds.assign import save_folds
 from saltern.errors import ConfigError, RunError
+from saltern.files import read_json, write_json
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter
@@ -18,7 +19,7 @@ from saltern.pipeline.stages import finish_run, pixels_for_page
 from saltern.progress import Progress
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Comparison, Member, write_compare
-from saltern.runs import RunDir, read_json, write_json
+from saltern.runs import RunDir
 from saltern.submission import table as submission
 
 log = logging.getLogger(__name__)
@@ -34,14 +35,12 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
         ConfigError: fewer than two runs, or weights that do not fit them.
         RunError: runs that are not finished, over different images, or a new run that exists already.
     """
-    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
-        raise ConfigError(f"runs={config.runs}: expected two or more different runs.")
+    members = _reopened(config)
     if config.name in config.runs:
         raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
     weights = config.weights or [1.0] * len(config.runs)
     if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    members = [Job.reopen(config.outputs, name, config.root) for name in config.runs]
     first = members[0]
     recorded = read_json(first.run.environment)["overrides"]
     # no network runs here, so one process on any machine will do
@@ -60,6 +59,13 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     write_json(job.run.predicted, {"folds": job.trained_folds, "images": len(job.dataset.test)})
     finish_run(job)
     return job
+
+
+def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
+    """The runs that `config` names, in its order."""
+    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
+        raise ConfigError(f"runs={config.runs}: expected two or more different runs.")
+    return [Job.reopen(config.outputs, name, config.root) for name in config.runs]
 
 
 def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
@@ -88,11 +94,8 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
         ConfigError: fewer than two runs, or one twice.
         RunError: a run that is not there or not finished.
     """
-    if len(config.runs) < 2 or len(set(config.runs)) < len(config.runs):
-        raise ConfigError(f"runs={config.runs}: expected two or more different runs, the baseline first.")
     members: dict[str, Member] = {}
-    for name in config.runs:
-        job = Job.reopen(config.outputs, name, config.root)
+    for name, job in zip(config.runs, _reopened(config), strict=True):
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
         coverage = job.coverage

@@ -20,6 +20,7 @@ from saltern.data.loading.preview import contact_sheet
 from saltern.data.source.dataset import samples_of
 from saltern.engine.trainer import Trainer
 from saltern.errors import RunError
+from saltern.files import atomic, read_json, write_json
 from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
 from saltern.inference.estimate import score_table, scores_json
@@ -31,7 +32,7 @@ from saltern.report import html
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import Load, Sample, write_picture
 from saltern.report.tracking import EpochLog
-from saltern.runs import RunDir, atomic, read_json, write_json
+from saltern.runs import RunDir
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
 from saltern.submission.voc import write_voc_results

@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 
 from saltern.errors import RunError
+from saltern.files import read_json
 from saltern.metrics.scores import PER_IMAGE
-from saltern.runs import RunDir, read_json
+from saltern.runs import RunDir
 
 OOF_COLUMNS = ("id", "fold", *PER_IMAGE)
 

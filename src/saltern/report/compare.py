@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from saltern.errors import ConfigError, RunError, unknown
+from saltern.files import write_text
 from saltern.inference.decide import Decision, decide
 from saltern.metrics.scores import PER_IMAGE
 from saltern.report import figures
 from saltern.report.coverage import extreme
 from saltern.report.html import Group, Shot, render
 from saltern.report.pictures import Load, picture
-from saltern.runs import write_text
 
 RESAMPLES = 10_000
 """Draws of the bootstrap."""

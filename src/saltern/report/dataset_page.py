@@ -10,9 +10,9 @@ import numpy as np
 from saltern.data.check.examine import DatasetReport
 from saltern.data.check.findings import ERROR, INFO, WARNING, Finding
 from saltern.data.source.dataset import Dataset
+from saltern.files import write_text
 from saltern.report.html import Card, render
 from saltern.report.pictures import Picture, picture
-from saltern.runs import write_text
 
 SHOTS = {ERROR: 240, WARNING: 240, INFO: 48}
 """Most pictures of one finding, by its severity; the ids of all are in `dataset_report.json`."""

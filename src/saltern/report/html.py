@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from saltern.errors import RunError
+from saltern.files import read_json, write_text
 from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
@@ -17,7 +18,7 @@ from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.coverage import extreme
 from saltern.report.facts import ensemble_facts, facts_of
 from saltern.report.pictures import Load, Picture, picture
-from saltern.runs import RunDir, read_json, write_text
+from saltern.runs import RunDir
 
 SCORE_NAMES = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 SHOTS = 12

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from saltern.runs import atomic
+from saltern.files import atomic
 
 Pixels = NDArray[np.uint8]
 

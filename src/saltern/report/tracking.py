@@ -7,7 +7,8 @@ from types import TracebackType
 from torch.utils.tensorboard import SummaryWriter
 
 from saltern.errors import RunError
-from saltern.runs import FoldDir, atomic
+from saltern.files import atomic
+from saltern.runs import FoldDir
 
 
 class EpochLog:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from saltern import rle
 from saltern.config.schema import SubmissionConfig
 from saltern.errors import DataError, RunError
+from saltern.files import atomic
 from saltern.rle import RleError, Runs
-from saltern.runs import atomic
 
 
 @dataclass(frozen=True)

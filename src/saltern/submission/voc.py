@@ -1,8 +1,6 @@
 """Pascal VOC result PNGs: a folder of palette images, written whole, read back and proven."""
 
 import hashlib
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from saltern.errors import DataError, RunError
+from saltern.files import atomic_folder
 
 
 @dataclass(frozen=True)
@@ -53,21 +52,12 @@ def write_voc_results(
         RunError: the proof failed; `folder` is left as it was.
     """
     assert 1 <= class_id <= 20, class_id
-    new, old = (folder.with_name(f"{folder.name}.{kind}.{os.getpid()}.tmp") for kind in ("new", "old"))
-    new.mkdir(parents=True)
-    try:
+    with atomic_folder(folder) as new:
         digests, problems = _write(new, masks, set(ids), class_id)
         problems += [f"{name!r}: no mask" for name in ids if name not in digests]
         if problems:
             raise DataError.of(str(folder), problems)
-        proof = _prove(new, digests, class_id)
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-    finally:
-        for leftover in (new, old):
-            shutil.rmtree(leftover, ignore_errors=True)
-    return proof
+        return _prove(new, digests, class_id)
 
 
 def _write(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from saltern.errors import ConfigError, DataError
+from saltern.files import temporary_beside
 
 Runner = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a command and gives its exit status with all it printed."""
@@ -53,7 +54,7 @@ def download_competition(
             f"{_PAGE}/competitions/{competition}/data and run make import archive=FILE."
         )
     _require_token(os.environ if environment is None else environment)
-    part = archive.with_name(f".{competition}.{os.getpid()}.tmp")
+    part = temporary_beside(archive)
     try:
         part.mkdir(parents=True)
         status, said = run([program, "competitions", "download", "-c", competition, "-p", str(part)])

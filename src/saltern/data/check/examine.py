@@ -80,9 +80,10 @@ def check_dataset(
     except DataError as error:
         findings = [Finding(ERROR, "layout", line) for line in _problems(error)]
         return DatasetReport(str(config.root), config.layout, findings, seconds=time.monotonic() - began), None
-    inspected = inspect_dataset(dataset, progress)
-    items = [item for item in inspected if not isinstance(item, DataError)]
-    findings = [*_unreadable(dataset, inspected), *find_all(items), *_tables(dataset, _id_column(config))]
+    problems = Problems(dataset.root)
+    items = problems.sift("unreadable files", inspect_dataset(dataset, progress))
+    unreadable = [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
+    findings = [*unreadable, *find_all(items), *_tables(dataset, _id_column(config))]
     findings.sort(key=lambda item: SEVERITIES.index(item.severity))
     labelled = [item for item in items if item.labelled]
     report = DatasetReport(
@@ -98,14 +99,6 @@ def check_dataset(
         seconds=time.monotonic() - began,
     )
     return report, dataset
-
-
-def _unreadable(dataset: Dataset, inspected: Sequence[Inspection | DataError]) -> list[Finding]:
-    problems = Problems(dataset.root)
-    for item in inspected:
-        if isinstance(item, DataError):
-            problems.add("unreadable files", item)
-    return [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
 
 
 def _problems(error: DataError) -> list[str]:

@@ -18,7 +18,7 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, Str
 from saltern.config import FoldsConfig
 from saltern.data.source.csvs import read_csv
 from saltern.errors import ConfigError, DataError, unknown
-from saltern.runs import atomic
+from saltern.files import atomic
 
 log = logging.getLogger(__name__)
 

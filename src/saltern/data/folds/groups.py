@@ -13,7 +13,7 @@ from saltern.data.likeness.duplicates import joined, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.data.source.dataset import Dataset
 from saltern.data.source.problems import Problems, caught
-from saltern.errors import ConfigError, DataError, unknown
+from saltern.errors import ConfigError, unknown
 from saltern.progress import Progress
 
 DUPLICATES = "duplicates"
@@ -28,13 +28,11 @@ def fingerprints_of(dataset: Dataset, table: pd.DataFrame, progress: Progress | 
         DataError: lists every image that cannot be read.
     """
     rows: list[Any] = list(table.itertuples(index=False))
-    found = read_all(rows, caught(lambda row: Fingerprint.of(dataset.read_image(row))), progress)
     problems = Problems(dataset.root)
-    for item in found:
-        if isinstance(item, DataError):
-            problems.add("unreadable files", item)
+    found = read_all(rows, caught(lambda row: Fingerprint.of(dataset.read_image(row))), progress)
+    prints = problems.sift("unreadable files", found)
     problems.raise_any()
-    return [item for item in found if isinstance(item, Fingerprint)]
+    return prints
 
 
 def column_groups(table: pd.DataFrame, column: str) -> pd.Series:

@@ -4,8 +4,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,8 @@ from saltern.config import SampleConfig
 from saltern.data.layouts.section import Section, draw_section
 from saltern.data.layouts.tgs import read_tgs
 from saltern.data.source.dataset import Dataset
-from saltern.errors import DataError
+from saltern.errors import DataError, StorageError
+from saltern.files import atomic_folder
 
 _LOG = logging.getLogger(__name__)
 _DRAWING = 3
@@ -53,14 +52,13 @@ def draw_sample(config: SampleConfig) -> Path:
             "Set dataset.root to a folder of its own, or delete this one."
         )
     _LOG.info("drawing the sample data set in %s", root)
-    drawn, old = (root.with_name(f"{root.name}.{kind}.{os.getpid()}.tmp") for kind in ("new", "old"))
     try:
-        _draw(drawn, config)
-        (drawn / "sample.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-        _put_in_place(drawn, root, old, settings)
-    finally:
-        for leftover in (drawn, old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        with atomic_folder(root) as drawn:
+            _draw(drawn, config)
+            (drawn / "sample.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    except StorageError:
+        if _settings(root) != settings:  # another process may have drawn the same in the meantime, which is as good
+            raise
     return root
 
 
@@ -70,19 +68,6 @@ def _settings(root: Path) -> dict[str, int] | None:
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
-
-
-def _put_in_place(drawn: Path, root: Path, old: Path, settings: dict[str, int]) -> None:
-    """Rename `drawn` to `root`; another process may have drawn the same in the meantime, which is as good."""
-    if _settings(root) == settings:
-        return
-    try:
-        if root.exists():
-            root.rename(old)
-        drawn.rename(root)
-    except OSError:
-        if _settings(root) != settings:
-            raise
 
 
 def _draw(root: Path, config: SampleConfig) -> None:

@@ -17,6 +17,7 @@ from saltern.data.loading.geometry import scale_image, scale_mask, scaled_size
 from saltern.data.source.dataset import PARTS, THREADS, Dataset, Sample, samples_of
 from saltern.data.source.problems import Problems, caught
 from saltern.errors import DataError
+from saltern.files import temporary_beside
 
 _LOG = logging.getLogger(__name__)
 Item = TypeVar("Item")
@@ -101,9 +102,7 @@ class ImageCache(ImageSource):
                 parts.append(ImageSource.mask(self, row).ravel())
             np.concatenate(parts, out=buffer[self._starts[row] : self._starts[row + 1]])
 
-        for error in in_threads(caught(decode), range(len(self))):
-            if error is not None:
-                problems.add("unreadable files", error)
+        problems.sift("unreadable files", in_threads(caught(decode), range(len(self))))
         problems.raise_any()
         return buffer
 
@@ -122,7 +121,7 @@ class ImageCache(ImageSource):
 
     def _write(self, file: Path, size: int) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        temporary = temporary_beside(file)
         try:
             with temporary.open("wb") as stream:
                 os.posix_fallocate(stream.fileno(), 0, size)  # a full disk would kill the process at a later write

@@ -13,7 +13,7 @@ import pandas as pd
 from saltern import rle
 from saltern.data.source.images import read_rgb, read_size
 from saltern.data.source.masks import VOID, MaskValues, coverage_of
-from saltern.data.source.problems import Problems
+from saltern.data.source.problems import Problems, caught
 from saltern.errors import DataError
 
 COLUMNS = ("id", "image", "mask", "rle", "height", "width", "coverage", "group")
@@ -179,22 +179,14 @@ def measure(entries: Sequence[Entry], mask_values: MaskValues, rle_form: RleForm
     Sizes come from the headers (a PNG's checksums are verified too), coverage from the decoded masks.
     """
 
-    def open_one(entry: Entry) -> DataError | None:
-        try:
-            entry.height, entry.width = read_size(Path(entry.image))
-            if entry.mask or entry.rle is not None:
-                entry.coverage = coverage_of(read_target(entry, mask_values, rle_form))
-        except DataError as error:
-            return error
-        return None
+    def opened(entry: Entry) -> Entry:
+        entry.height, entry.width = read_size(Path(entry.image))
+        if entry.mask or entry.rle is not None:
+            entry.coverage = coverage_of(read_target(entry, mask_values, rle_form))
+        return entry
 
     with ThreadPoolExecutor(THREADS) as threads:
-        errors = list(threads.map(open_one, entries))
-    for error in errors:
-        if error is not None:
-            problems.add("unreadable or unfitting files", error)
-    sound = [entry for entry, error in zip(entries, errors, strict=True) if error is None]
-    return table_of(sound)
+        return table_of(problems.sift("unreadable or unfitting files", threads.map(caught(opened), entries)))
 
 
 def table_of(entries: Sequence[Entry]) -> pd.DataFrame:

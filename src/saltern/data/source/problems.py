@@ -1,6 +1,6 @@
 """All that is wrong with a data set, gathered and told at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from saltern.errors import DataError
@@ -20,6 +20,16 @@ class Problems:
     def add(self, kind: str, message: object) -> None:
         """Note one problem; `kind` is a plural noun phrase such as `images without a mask`."""
         self._kinds.setdefault(kind, []).append(str(message).replace("\n", "\n  "))
+
+    def sift(self, kind: str, results: Iterable[Result | DataError]) -> list[Result]:
+        """The results of work that was `caught`, in order; the errors among them become problems of `kind`."""
+        sound: list[Result] = []
+        for result in results:
+            if isinstance(result, DataError):
+                self.add(kind, result)
+            else:
+                sound.append(result)
+        return sound
 
     def __bool__(self) -> bool:
         return bool(self._kinds)
