@@ -27,16 +27,16 @@ class Tally:
         Anything else fails the test: another error, a message longer than a screen, a try that is slow or large.
         `what` names the try, so that it can be repeated.
         """
-        began, peak = time.monotonic(), _peak()
+        began, peak, said = time.monotonic(), _peak(), "right"
         try:
             work()
             outcome = "right"
         except SalternError as error:
-            outcome = "refused"
-            assert str(error).strip(), f"{self.family}, {what}: refused without a word"
-            assert len(str(error).splitlines()) <= SCREEN, f"{self.family}, {what}: {error}"
+            outcome, said = "refused", str(error)
         except Exception as error:
             raise AssertionError(f"{self.family}, {what}: {type(error).__name__}: {error}") from error
+        assert said.strip(), f"{self.family}, {what}: refused without a word"
+        assert len(said.splitlines()) <= SCREEN, f"{self.family}, {what}: {said}"
         took, grown = time.monotonic() - began, _peak() - peak
         assert took <= SECONDS, f"{self.family}, {what}: {took:.1f} s"
         assert grown <= MEBIBYTES, f"{self.family}, {what}: {grown} MiB"
