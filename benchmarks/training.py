@@ -28,6 +28,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from saltern import runtime
 from saltern.config import PhaseConfig, RunConfig, ScheduleConfig, compose_config
+from saltern.engine.keeper import Keeper
 from saltern.engine.trainer import FoldData, Trainer
 from saltern.job import Job
 from saltern.losses import Schedule
@@ -44,8 +45,8 @@ class PlainDataset(Dataset):
     """Image and mask from their files, padded to a multiple of 32, flipped, normalised."""
 
     def __init__(self, job: Job, rows: list[int]) -> None:
-        self.samples = [job.labelled.samples[row] for row in rows]
-        height, width = (-(-side // 32) * 32 for side in job.labelled.native[rows[0]])
+        self.samples = [job.material.labelled.samples[row] for row in rows]
+        height, width = (-(-side // 32) * 32 for side in job.material.labelled.native[rows[0]])
         model = job.config.model
         self.transform = A.Compose(
             [
@@ -87,7 +88,7 @@ def saltern_epoch(job: Job, rows: list[int]) -> None:
     """One epoch of the fold loop on a fresh network, its checkpoint included."""
     config = job.config
     network = build_model(config.model, pretrained=False)
-    loader = job.train_batches(rows, network.stride, seed=0)
+    loader = job.material.train_batches(rows, job.loading, network.stride, seed=0)
 
     def batches(epoch: int) -> Any:
         loader.set_epoch(epoch)
@@ -100,11 +101,11 @@ def saltern_epoch(job: Job, rows: list[int]) -> None:
             Schedule(ScheduleConfig(phases={"only": phase})),
             config.trainer,
             config.optim,
-            FoldDir(Path(folder)),
+            Keeper(FoldDir(Path(folder))),
             Silent(),
             Progress(),
         )
-        data = FoldData(batches, len(rows), len(loader), lambda network: {config.trainer.monitor: 0.0})
+        data = FoldData(batches, loader.sizes, lambda network: {config.trainer.monitor: 0.0})
         trainer.fit(network, data, seed=0)
 
 
@@ -190,7 +191,7 @@ def main() -> None:
     """Time both sides in turn and print the rates and their ratio."""
     config: RunConfig = compose_config("run", sys.argv[1:])
     job = Job(config)
-    rows = list(range(min(IMAGES, len(job.dataset.train))))
+    rows = list(range(min(IMAGES, len(job.material.dataset.train))))
     times = take_turns(sys.argv[1:], Settings(rows, str(job.runtime.device), job.runtime.precision))
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{datetime.now(UTC):%Y-%m-%d}  torch {torch.__version__}  {where}  {job.runtime.precision}")

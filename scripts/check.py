@@ -5,6 +5,7 @@ import sys
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import resolve
 
@@ -16,7 +17,7 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    job = pipeline.Job(config, console.ProgressLine())
+    job = pipeline.Job(config, ProgressLine())
     report = pipeline.check_dataset(job)
     console.show_dataset_report(job, report)
     if report.has_errors:

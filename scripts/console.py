@@ -3,8 +3,8 @@
 import functools
 import logging
 import os
+import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +16,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
+from terminal import console, is_main_process
 
 from saltern.config import RunConfig, explain, refuse_surprises, register, reopen, resolve
 from saltern.errors import RunError, SalternError
 from saltern.files import read_json
-from saltern.progress import Progress
 from saltern.runs import RunDir
 
 if TYPE_CHECKING:
@@ -32,14 +30,24 @@ if TYPE_CHECKING:
     from saltern.job import Job
     from saltern.submission.table import SubmissionProof
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-
 USER_ERROR = 2
 """Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
 
+UNHURT = "what was being written is as it was before; give the same command again"
 
-def enter(main: Callable[[], None]) -> None:
-    """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as Ctrl-C is SIGINT: what is being written is put away on the way out."""
+
+    status = 143
+
+
+def enter(main: Callable[[], None], stopped: str = UNHURT) -> None:
+    """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2.
+
+    `stopped` is what a stop by Ctrl-C or SIGTERM leaves, and how to go on.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
     level = logging.INFO if is_main_process() else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", handlers=[ConsoleHandler()], force=True)
@@ -56,8 +64,17 @@ def enter(main: Callable[[], None]) -> None:
         _fail(error)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error))
+    except Terminated:
+        _stop(f"stopped by SIGTERM: {stopped}", Terminated.status)
     except KeyboardInterrupt:
-        _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
+        _stop(f"stopped: {stopped}", 130)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(_signal: int, _frame: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    raise Terminated
 
 
 def as_text(override: str) -> str:
@@ -107,12 +124,6 @@ def _stop(text: str, status: int) -> None:
     sys.exit(status)
 
 
-def is_main_process() -> bool:
-    """Whether this is the process that talks; launchers number theirs in the environment."""
-    known = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return next((int(os.environ[name]) for name in known if name in os.environ), 0) == 0
-
-
 def task_overrides() -> list[str]:
     """The overrides of the command line, as they were given."""
     return list(HydraConfig.get().overrides.task)
@@ -140,68 +151,6 @@ def existing_run(raw: DictConfig) -> RunConfig:
         )
     recorded = read_json(run.environment)["overrides"]
     return reopen(run.config, recorded, task_overrides())
-
-
-class ProgressLine(Progress):
-    """A live line with rate and time left on a terminal; a plain line for every label where output is a file."""
-
-    def __init__(self) -> None:
-        self._bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[shown]}"),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            console=console,
-            transient=True,
-            disable=not (console.is_terminal and is_main_process()),
-        )
-        self._task: TaskID | None = None
-        self._label = ""
-        self._done = 0
-        self._total = 0
-        self._began = 0.0
-        self._values: dict[str, float] = {}
-
-    def begin(self, label: str, total: int) -> None:
-        """Start the line."""
-        self._label, self._done, self._total, self._began = label, 0, total, time.monotonic()
-        self._values = {}
-        self._bar.start()
-        self._task = self._bar.add_task(label, total=total, shown="")
-
-    def describe(self, label: str) -> None:
-        """Change the line's label; in a file, write down how far the old one came."""
-        self._plain()
-        self._label = label
-        if self._task is not None:
-            self._bar.update(self._task, description=label)
-
-    def advance(self, amount: int, **values: float) -> None:
-        """Move the line on."""
-        self._done += amount
-        self._values |= values
-        if self._task is not None:
-            self._bar.update(self._task, advance=amount, shown=self._shown())
-
-    def end(self) -> None:
-        """Take the line away."""
-        self._plain()
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = None
-        self._bar.stop()
-
-    def _shown(self) -> str:
-        rate = self._done / max(time.monotonic() - self._began, 1e-9)
-        values = "".join(f"{name} {value:.3f}  " for name, value in self._values.items())
-        return f"{values}{rate:.0f} images/s"
-
-    def _plain(self) -> None:
-        if console.is_terminal or not self._done or not is_main_process():
-            return
-        left = (time.monotonic() - self._began) * (self._total / self._done - 1)
-        console.print(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

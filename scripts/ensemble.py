@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import resolve
 
@@ -14,7 +15,7 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    job = pipeline.ensemble_runs(config, console.ProgressLine())
+    job = pipeline.ensemble_runs(config, ProgressLine())
     console.show_run(job)
 
 

@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import resolve
 from saltern.files import read_json
@@ -15,7 +16,7 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
+    job = pipeline.Job(config, ProgressLine(), console.task_overrides())
     pipeline.make_folds(job)
     report = read_json(job.run.folds_report)
     shares = report["shares"]

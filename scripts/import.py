@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import resolve
 
@@ -14,7 +15,7 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern.data.archives.place import import_archive
 
-    imported = import_archive(config.archive, config.dataset, console.ProgressLine())
+    imported = import_archive(config.archive, config.dataset, ProgressLine())
     dataset = imported.dataset
     done = "imported before, nothing changed" if imported.again else f"{imported.files:,} files unpacked"
     console.console.print(

@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import resolve
 
@@ -14,7 +15,7 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    console.say(str(pipeline.preview(pipeline.Job(config, console.ProgressLine()))))
+    console.say(str(pipeline.preview(pipeline.Job(config, ProgressLine()))))
 
 
 if __name__ == "__main__":

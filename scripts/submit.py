@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
@@ -12,7 +13,7 @@ def main(raw: DictConfig) -> None:
     config = console.existing_run(raw)
     from saltern import pipeline
 
-    job = pipeline.Job(config, console.ProgressLine())
+    job = pipeline.Job(config, ProgressLine())
     proof = pipeline.write_submission(job)
     console.show_proof(job, proof)
 

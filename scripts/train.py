@@ -3,6 +3,7 @@
 import console
 import hydra
 from omegaconf import DictConfig
+from terminal import ProgressLine
 
 from saltern.config import ConfigError, RunConfig, ScoreConfig, SubmissionConfig, resolve
 from saltern.runs import RunDir
@@ -19,13 +20,13 @@ def main(raw: DictConfig) -> None:
         raise ConfigError("overwrite=true: each job would delete the folds of the others; leave it out with -m.")
     from saltern import pipeline
 
-    job = pipeline.Job(config, console.ProgressLine(), console.task_overrides())
+    job = pipeline.Job(config, ProgressLine(), console.task_overrides())
     pipeline.train(job, finish=not part)
     if not job.runtime.is_main:
         return
     if not part:
         console.show_run(job)
-        truth = job.dataset.root / "test_truth.csv"
+        truth = job.material.dataset.root / "test_truth.csv"
         same_form = config.submission == SubmissionConfig()
         if truth.exists() and run.submission.exists() and same_form:  # the sample data set comes with the answer
             scores = pipeline.score_submission(ScoreConfig(submission=str(run.submission), truth=str(truth)))
@@ -37,4 +38,4 @@ def main(raw: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    console.enter(main)
+    console.enter(main, stopped="the last finished epoch is kept; the same command goes on from there")

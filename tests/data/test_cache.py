@@ -1,5 +1,7 @@
 import errno
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.cache import ImageCache, ImageSource, content_key, open_source
 from saltern.data.loading.geometry import scale_image, scale_mask
 from saltern.data.source.dataset import Dataset
-from saltern.errors import DataError
+from saltern.errors import DataError, StorageError
 
 Write = Callable[[Path, np.ndarray], None]
 
@@ -59,7 +61,7 @@ def test_past_the_limit_a_file_is_made_once_and_found_again(tgs_root: Path) -> N
     first = open_source(dataset, dataset.train, config)
     (file,) = (tgs_root.parent / "cache").iterdir()
     made = file.stat().st_mtime_ns, file.stat().st_ino
-    assert file.stat().st_size == 4 * 20 * 24 * 4
+    assert file.stat().st_size == 4 * 20 * 24 * 4 + 32, "pixels, and their SHA-256"
     again = open_source(dataset, dataset.train, config)
     assert made == (file.stat().st_mtime_ns, file.stat().st_ino)
     np.testing.assert_array_equal(first.image(2), again.image(2))
@@ -68,16 +70,50 @@ def test_past_the_limit_a_file_is_made_once_and_found_again(tgs_root: Path) -> N
         again.image(2)[0, 0] = 0
 
 
-def test_what_is_read_once_is_never_written_to_a_file(tgs_root: Path) -> None:
-    config, dataset = opened(tgs_root, cache_mb=0)
-    assert not open_source(dataset, dataset.test, config, read_once=True).cached
-    assert not (tgs_root.parent / "cache").exists()
-    assert open_source(dataset, dataset.test, opened(tgs_root)[0], read_once=True).cached
+@pytest.mark.parametrize("damage", ["zeroed", "cut", "one bit"])
+def test_an_altered_cache_is_told_and_decoded_anew(
+    damage: str, tgs_root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config, dataset = opened(tgs_root, cache="file")
+    right = [open_source(dataset, dataset.train, config).image(row).copy() for row in range(4)]
+    (file,) = (tgs_root.parent / "cache").iterdir()
+    content = bytearray(file.read_bytes())
+    if damage == "one bit":
+        content[1000] ^= 1
+    changed = {"zeroed": bytes(len(content)), "cut": content[:-100], "one bit": content}[damage]
+    file.write_bytes(changed)
+    again = open_source(dataset, dataset.train, config)
+    assert "cut or was altered; decoded anew" in caplog.text
+    assert all(np.array_equal(again.image(row), right[row]) for row in range(4))
+
+
+FILLER = """
+import logging, sys
+from pathlib import Path
+from saltern.config import TgsConfig
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.cache import open_source
+logging.basicConfig(level=logging.INFO)
+config = TgsConfig(root=sys.argv[1], cache_dir=sys.argv[2])
+dataset = open_dataset(config)
+print(open_source(dataset, dataset.train, config, shared=True).image(1).sum())
+"""
+
+
+def test_several_processes_fill_one_file_once(tgs_root: Path) -> None:
+    """Memory would be enough, but it would be needed once a process."""
+    call = [sys.executable, "-c", FILLER, str(tgs_root), str(tgs_root.parent / "cache")]
+    started = [subprocess.Popen(call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    said = [process.communicate(timeout=100) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], said
+    assert len({out for out, _ in said}) == 1
+    assert sum("decoding 4 images into" in err for _, err in said) == 1
+    assert [path.suffix for path in (tgs_root.parent / "cache").iterdir()] == [".pixels"]
 
 
 def test_a_cache_that_cannot_be_written_is_told(tgs_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, dataset = opened(tgs_root, cache="file", cache_dir=str(tgs_root / "train.csv"))
-    with pytest.raises(DataError, match=r"could not be written .*Set dataset\.cache_dir"):
+    with pytest.raises(StorageError, match=r"cannot be written: .*Set dataset\.cache_dir"):
         open_source(dataset, dataset.train, config)
 
     def full(*_: object) -> None:
@@ -85,7 +121,7 @@ def test_a_cache_that_cannot_be_written_is_told(tgs_root: Path, monkeypatch: pyt
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     config, dataset = opened(tgs_root, cache="file")
-    with pytest.raises(DataError, match="No space left"):
+    with pytest.raises(StorageError, match="No space left"):
         open_source(dataset, dataset.train, config)
     assert list((tgs_root.parent / "cache").iterdir()) == []
 

@@ -6,8 +6,9 @@ import torch
 
 from saltern.config import AugmentConfig, DatasetConfig, SampleConfig, TransformConfig
 from saltern.data.layouts.opening import open_dataset
-from saltern.data.loading.batches import Batch, LoaderSettings, eval_batches, random_crop, train_loader
+from saltern.data.loading.batches import Batch, LoaderSettings, Share, random_crop, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
+from saltern.data.loading.evaluation import eval_batches
 from saltern.data.loading.geometry import fit_image, fit_mask, plan_fit, unfit_probs
 from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
@@ -111,12 +112,12 @@ def test_one_image_is_too_few(sample: tuple) -> None:
     with pytest.raises(DataError, match="expected at least 2"):
         train_loader(source, [0], config, PLAIN, LoaderSettings(stride=32, batch_size=4))
     with pytest.raises(DataError, match="expected at least 2"):
-        train_loader(source, range(3), config, PLAIN, LoaderSettings(stride=32, batch_size=4, world_size=2))
+        train_loader(source, range(3), config, PLAIN, LoaderSettings(stride=32, batch_size=4, share=Share(0, 2)))
 
 
 def test_ranks_share_an_epoch_without_overlap_in_equally_many_batches(sample: tuple) -> None:
     config, _, source = sample
-    settings = [LoaderSettings(stride=32, batch_size=4, rank=rank, world_size=3) for rank in range(3)]
+    settings = [LoaderSettings(stride=32, batch_size=4, share=Share(rank, 3)) for rank in range(3)]
     seen = []
     for item in settings:
         loader = train_loader(source, range(23), config, PLAIN, item)
@@ -157,7 +158,7 @@ MIXED = DatasetConfig(layout="tgs", root=".", pad="constant")
 def test_every_row_is_predicted_once_in_batches_of_one_size(world: int) -> None:
     seen = []
     for rank in range(world):
-        for batch in eval_batches(Mixed(), range(8), MIXED, stride=32, batch_size=2, share=(rank, world)):
+        for batch in eval_batches(Mixed(), range(8), MIXED, LoaderSettings(32, 2, share=Share(rank, world))):
             assert 1 <= len(batch.rows) == len(batch.fits) == len(batch.images) <= 2
             for image, row, fit in zip(batch.images, batch.rows, batch.fits, strict=True):
                 assert tuple(image.shape[-2:]) == fit.padded

@@ -51,8 +51,8 @@ def test_between_two_windows_that_differ_the_change_is_gradual() -> None:
     assert line.diff().max() < 0.05
 
 
-def test_a_pixel_outside_every_window_is_noticed() -> None:
+def test_a_pixel_outside_every_window_is_no_number() -> None:
+    """Where the probabilities are stored or scored, NaN is refused."""
     blend = Blend(1, (32, 96))
     blend.add(torch.zeros(1, 1, 32, 64), plan_windows((32, 96), 64, 32)[0])
-    with pytest.raises(AssertionError, match="no window covered"):
-        blend.result()
+    assert blend.result().isnan().any()

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from saltern import runtime
 from saltern.config import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.engine.keeper import Keeper
 from saltern.engine.trainer import FoldData, Trainer
 from saltern.losses import Schedule
 from saltern.progress import Progress
@@ -22,6 +23,7 @@ IMAGES = 12
 class Batch:
     images: Tensor
     targets: Tensor
+    ids: tuple[str, ...]
 
 
 class Net(nn.Module):
@@ -62,7 +64,8 @@ def data(batch_size: int = 4, die_in: int | None = None, poison: float | None = 
             raise Killed
         images, targets = pixels(epoch)
         for start in range(0, IMAGES, batch_size):
-            yield Batch(images[start : start + batch_size], targets[start : start + batch_size])
+            part = slice(start, start + batch_size)
+            yield Batch(images[part], targets[part], tuple(map(str, range(IMAGES)[part])))
 
     def validate(network: nn.Module) -> dict[str, float]:
         network.eval()
@@ -71,7 +74,8 @@ def data(batch_size: int = 4, die_in: int | None = None, poison: float | None = 
             right = ((network(images) > 0) == targets.bool()).float().mean()
         return {"precision_tgs": float(right) if poison is None else poison}
 
-    return FoldData(batches, IMAGES, -(-IMAGES // batch_size), validate)
+    sizes = [min(batch_size, IMAGES - start) for start in range(0, IMAGES, batch_size)]
+    return FoldData(batches, sizes, validate)
 
 
 def phases(**settings: Any) -> ScheduleConfig:
@@ -92,7 +96,7 @@ def trainer(
             Schedule(schedule or phases()),
             config,
             OptimConfig(name=optimizer, weight_decay=0.01),
-            FoldDir(folder),
+            Keeper(FoldDir(folder)),
             log,
             Progress(),
         ),

@@ -23,7 +23,8 @@ def test_the_average_is_that_of_the_formula() -> None:
     average = AveragedWeights(network, decay=0.5)
     expected = 2.0
     for step, value in enumerate([4.0, -1.0, 7.0, 7.0, 0.0] * 4, start=1):
-        average.update(moved(network, value))
+        moved(network, value)
+        average.update()
         decay = min(0.5, step / (step + RAMP))
         expected = decay * expected + (1 - decay) * value
         assert average.network.weight.item() == pytest.approx(expected, abs=1e-6)
@@ -35,7 +36,7 @@ def test_running_statistics_are_averaged_and_counters_copied() -> None:
     average = AveragedWeights(network, decay=0.5)
     for _ in range(2):
         network(torch.randn(8, 1, 4, 4, generator=torch.Generator().manual_seed(0)) + 5)
-        average.update(network)
+        average.update()
     mean = float(network.running_mean)
     first = (1 - 1 / (1 + RAMP)) * mean
     assert float(average.network.running_mean) == pytest.approx(first + (mean - first) * (1 - 2 / (2 + RAMP)), rel=1e-5)

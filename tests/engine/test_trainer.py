@@ -1,5 +1,6 @@
 """The loop learns, stops on bad numbers, and an interrupted run gives what it would have given without."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 
 from saltern import runtime
 from saltern.config import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
-from saltern.engine.checkpoint import load_checkpoint, load_weights, save_weights
+from saltern.engine.checkpoint import load_checkpoint, save_checkpoint
+from saltern.engine.keeper import Keeper
 from saltern.engine.trainer import FoldData, Micro, Trainer
 from saltern.errors import RunError, TrainingError
 from saltern.losses import Schedule
+from saltern.models.trained import load_weights, save_weights
 from saltern.progress import Progress
 from saltern.runs import FoldDir
 
@@ -86,9 +89,23 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(tmp_path: Path) ->
     assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*models, strict=True))
 
 
-def test_the_last_group_of_batches_is_as_large_as_it_is() -> None:
-    found = [(Micro(index, 5, 2).updates, Micro(index, 5, 2).group) for index in range(5)]
-    assert found == [(False, 2), (True, 2), (False, 2), (True, 2), (True, 1)]
+def test_a_batch_counts_by_its_images_and_the_last_step_has_what_is_left() -> None:
+    sizes = [4, 4, 4, 4, 1]
+    found = [(Micro(index, sizes, 3).updates, Micro(index, sizes, 3).share) for index in range(5)]
+    assert found == [(False, 1 / 3), (False, 1 / 3), (True, 1 / 3), (False, 0.8), (True, 0.2)]
+
+
+def test_a_short_last_batch_gives_the_step_of_one_large_batch(tmp_path: Path) -> None:
+    """12 images as 5 + 5 + 2, where every pixel counts the same: bce of all is the image-weighted mean."""
+    one_phase = ScheduleConfig(phases={"only": PhaseConfig(epochs=1, loss={"bce": 1.0}, lr=0.05)})
+    models = []
+    for batch_size, accumulate in ((12, 1), (5, 3)):
+        model = fresh()
+        model.drop.p = 0.0
+        engine, _ = trainer(tmp_path / str(batch_size), one_phase, "sgd", accumulate=accumulate)
+        engine.fit(model, data(batch_size), seed=0)
+        models.append(weights(model))
+    assert all(torch.allclose(*pair, atol=1e-6) for pair in zip(*models, strict=True))
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -143,9 +160,10 @@ def test_a_fold_may_go_on_in_another_precision(tmp_path: Path, caplog: pytest.Lo
     with pytest.raises(Killed):
         trainer(tmp_path)[0].fit(fresh(), data(die_in=1), seed=0)
     path = FoldDir(tmp_path).last
-    content = torch.load(path, weights_only=True)
-    scaled = {"state": content["state"] | {"precision": "fp16"}, "precision": {"scale": 1024.0, "growth_factor": 2.0}}
-    torch.save({**content, **scaled}, path)
+    state, parts = load_checkpoint(path)
+    save_checkpoint(
+        path, replace(state, precision="fp16"), {**parts, "precision": {"scale": 1024.0, "growth_factor": 2.0}}
+    )
     engine, log = trainer(tmp_path)
     engine.fit(fresh(), data(), seed=0)
     assert [row[0] for row in log.rows] == [2, 3, 4, 5]
@@ -178,7 +196,8 @@ def test_training_learns_on_a_gpu(precision: str, tmp_path: Path) -> None:
             right = ((network(images.cuda()).cpu() > 0) == targets.bool()).float().mean()
         return {"precision_tgs": float(right)}
 
-    on_device = FoldData(whole.batches, whole.images, whole.steps, validate)
-    engine = Trainer(runtime.start(config), Schedule(phases()), config, optim, FoldDir(tmp_path), log, Progress())
+    on_device = FoldData(whole.batches, whole.sizes, validate)
+    keeper = Keeper(FoldDir(tmp_path))
+    engine = Trainer(runtime.start(config), Schedule(phases()), config, optim, keeper, log, Progress())
     engine.fit(fresh(), on_device, seed=0)
     assert log.rows[-1][2]["val_precision_tgs"] > 0.9

@@ -9,7 +9,16 @@ from saltern.config.datasets import (
     VocConfig,
 )
 from saltern.config.explain import explain, refuse_surprises
-from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
+from saltern.config.frozen import (
+    contradictions,
+    differences,
+    fingerprint,
+    freeze,
+    later_wins,
+    refuse_contradictions,
+    reopen,
+    thaw,
+)
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.resolve import (
     CONFIG_DIR,
@@ -68,6 +77,7 @@ __all__ = [
     "contradictions",
     "differences",
     "explain",
+    "fingerprint",
     "freeze",
     "later_wins",
     "refuse_contradictions",

@@ -190,6 +190,8 @@ def _check_inference(inference: InferenceConfig) -> None:
     good = bool(inference.empty_gates) and all(0 <= value < 1 for value in inference.empty_gates)
     _require(good, "inference.empty_gates", inference.empty_gates, "numbers from 0 to below 1")
     _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
+    most = inference.networks_at_once
+    _require(most is None or most >= 1, "inference.networks_at_once", most, "null or at least 1")
 
 
 def check_submission(form: SubmissionConfig, key: str) -> None:

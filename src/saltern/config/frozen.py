@@ -1,5 +1,8 @@
 """A run's frozen config: written when the run begins, read by every later stage, contradicted by none."""
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -37,6 +40,7 @@ WHERE_NOT_WHAT = (
     "dataset.cache_mb",
     "dataset.cache_dir",
     "inference.shard_mb",
+    "inference.networks_at_once",
     "trainer.folds",
     "trainer.workers",
     "trainer.eval_batch_size",
@@ -108,11 +112,21 @@ def later_wins(first: list[str], second: list[str]) -> list[str]:
 
 def contradictions(old: schema.RunConfig, new: schema.RunConfig) -> dict[str, tuple[Any, Any]]:
     """The differences between two configs of one run that change what it computes."""
-    return {
-        key: values
-        for key, values in differences(old, new).items()
-        if not any(key == free or key.startswith(f"{free}.") for free in WHERE_NOT_WHAT)
+    return {key: values for key, values in differences(old, new).items() if not _is_below(key, WHERE_NOT_WHAT)}
+
+
+def fingerprint(config: schema.RunConfig, parts: Sequence[str]) -> str:
+    """SHA-256, hexadecimal, of what `parts` of a config (groups, or dotted keys) say about what is computed."""
+    leaves = {
+        key: value
+        for key, value in _flat(OmegaConf.to_container(OmegaConf.structured(config))).items()
+        if _is_below(key, parts) and not _is_below(key, WHERE_NOT_WHAT)
     }
+    return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
+
+
+def _is_below(key: str, parts: Sequence[str]) -> bool:
+    return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 
 def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunConfig:

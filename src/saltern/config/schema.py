@@ -172,6 +172,8 @@ class InferenceConfig:
     """Candidates: images whose highest probability stays below the gate become empty; 0 is no gate."""
     shard_mb: int = 64
     """Size of one file of stored probabilities."""
+    networks_at_once: int | None = None
+    """Networks on the device at a time; null: all on a CPU, on a GPU as many as fit in half of its free memory."""
 
 
 # ---------------------------------------------------------------------------------------- entries

@@ -8,29 +8,21 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saltern.config import OptimConfig, TrainerConfig
-from saltern.engine.checkpoint import TrainState, load_checkpoint, load_weights, save_checkpoint, save_weights
+from saltern.engine.checkpoint import TrainState
 from saltern.engine.ema import AveragedWeights
-from saltern.engine.meter import LossMeter
+from saltern.engine.keeper import Keeper
+from saltern.engine.meter import LossMeter, TrainBatch
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
+from saltern.engine.soundness import not_finite
 from saltern.errors import TrainingError
 from saltern.losses import Position, Schedule, WeightedSum, build_loss
 from saltern.progress import Progress
-from saltern.runs import FoldDir
 from saltern.runtime import Runtime, seed_all
 
 log = logging.getLogger(__name__)
-
-
-class TrainBatch(Protocol):
-    """What the loop needs of a batch."""
-
-    images: Tensor
-    """(B, 3, H, W) uint8."""
-    targets: Tensor
-    """(B, 1, H, W) uint8 in {0, 1, 255}."""
 
 
 class EpochLog(Protocol):
@@ -46,10 +38,8 @@ class FoldData:
 
     batches: Callable[[int], Iterable[TrainBatch]]
     """Epoch → its batches on this process, the same whenever they are asked for."""
-    images: int
-    """Training images an epoch, over all processes."""
-    steps: int
-    """Batches an epoch, the same on every process."""
+    sizes: list[int]
+    """Images of each batch of an epoch, the same on every process."""
     validate: Callable[[nn.Module], dict[str, float]]
     """Network → validation scores, the same on every process."""
 
@@ -59,13 +49,14 @@ class Micro:
     """One batch's place among the `accumulate` batches of an optimizer step."""
 
     index: int
-    steps: int
+    sizes: list[int]
+    """Images of every batch of the epoch."""
     accumulate: int
 
     @property
     def updates(self) -> bool:
         """Whether the optimizer steps after this batch; the epoch's last batch always does."""
-        return (self.index + 1) % self.accumulate == 0 or self.index + 1 == self.steps
+        return (self.index + 1) % self.accumulate == 0 or self.index + 1 == len(self.sizes)
 
     @property
     def first(self) -> int:
@@ -73,9 +64,9 @@ class Micro:
         return self.index - self.index % self.accumulate
 
     @property
-    def group(self) -> int:
-        """Number of batches that share this batch's optimizer step."""
-        return min(self.accumulate, self.steps - self.first)
+    def share(self) -> float:
+        """This batch's share of the images of its optimizer step."""
+        return self.sizes[self.index] / sum(self.sizes[self.first : self.first + self.accumulate])
 
 
 class Trainer:
@@ -92,15 +83,17 @@ class Trainer:
         schedule: Schedule,
         config: TrainerConfig,
         optim: OptimConfig,
-        fold: FoldDir,
+        keeper: Keeper,
         epoch_log: EpochLog,
         progress: Progress,
     ) -> None:
         self.runtime = runtime
+        self.group = runtime.group
         self.schedule = schedule
         self.config = config
         self.optim = optim
-        self.fold = fold
+        self.keeper = keeper
+        self.fold = keeper.fold
         self.epoch_log = epoch_log
         self.progress = progress
         self.state = TrainState()
@@ -113,25 +106,18 @@ class Trainer:
         weights are those that are scored and kept, while the optimizer goes on from the plain ones.
 
         Raises:
-            TrainingError: the loss or the monitored score is not finite.
-            RunError: a checkpoint that cannot be read.
+            TrainingError: the loss, the weights or the monitored score are not finite.
+            RunError: a checkpoint that cannot be read, or processes that see different ones.
         """
         self.runtime.place(model, channels_last=self.config.channels_last)
         self.runtime.fresh_scaler()
-        saved: dict[str, Any] | None = None
-        if self.fold.last.exists():
-            self.state, saved = load_checkpoint(self.fold.last)
-            model.load_state_dict(saved["model"])
-            log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
-            if self.state.precision != self.runtime.precision:
-                was, now = self.state.precision, self.runtime.precision
-                log.warning("%s: goes on in another precision, %s after %s", self.fold.path, now, was)
-        self.state.precision = self.runtime.precision
+        saved = self._resume(model)
         self.average = self._averaged(model, saved)
         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
         optimizer: Any = None
         epochs = range(self.state.epoch, self.schedule.epochs)
-        with self.progress.track(self.fold.path.name, data.images * len(epochs)):
+        images = sum(data.sizes) * self.runtime.world_size
+        with self.progress.track(self.fold.path.name, images * len(epochs)):
             for epoch in epochs:
                 at = self.schedule.at(epoch)
                 if optimizer is None or at.epoch == 0:
@@ -141,12 +127,29 @@ class Trainer:
                 self.progress.describe(f"{self.fold.path.name} {at.name} {epoch + 1}/{self.schedule.epochs}")
                 scores = self._train_epoch(wrapped, optimizer, data, at)
                 judged = self.average.network if self.average else model
+                self._refuse_broken(model, judged, at)
                 scores |= {f"val_{name}": value for name, value in data.validate(judged).items()}
-                self._record(judged, at, scores)
-                if self.runtime.is_main:
-                    self._checkpoint(model, optimizer)
-                self.runtime.barrier()
+                self._count(at, scores)
+                self.group.on_main(self._keep, judged, at, scores, self._parts(model, optimizer))
+                self.state.best_digest = self.group.agree(self.state.best_digest)
+        self.group.on_main(self.keeper.finish, self.state)
         return self.state
+
+    def _resume(self, model: nn.Module) -> dict[str, Any] | None:
+        """Go on from the checkpoint, if any, which must be the same on every process."""
+        found = self.keeper.resume()
+        self.group.require_equal(f"{self.fold.path}, finished epochs", found[0].epoch if found else 0)
+        if found is None:
+            self.state.precision = self.runtime.precision
+            return None
+        self.state, saved = found
+        model.load_state_dict(saved["model"])
+        log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
+        if self.state.precision != self.runtime.precision:
+            was, now = self.state.precision, self.runtime.precision
+            log.warning("%s: goes on in another precision, %s after %s", self.fold.path, now, was)
+        self.state.precision = self.runtime.precision
+        return saved
 
     def _averaged(self, model: nn.Module, saved: dict[str, Any] | None) -> AveragedWeights | None:
         if self.config.ema_decay is None:
@@ -159,10 +162,12 @@ class Trainer:
     def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
         if at.epoch == 0 and at.phase.start_from == "best" and self.state.best_score is not None:
-            load_weights(self.fold.best, model)
+            self.keeper.load_best(self.state, model)
             if self.average:
-                self.average.restart(model)
-        optimizer: Any = self.runtime.fabric.setup_optimizers(build_optimizer(model, self.optim, at.phase.lr))
+                self.average.restart()
+        fused = self.runtime.fuses(clips=self.config.clip_grad_norm is not None)
+        plain = build_optimizer(model, self.optim, at.phase.lr, fused=fused)
+        optimizer: Any = self.runtime.fabric.setup_optimizers(plain)
         if saved is not None:
             self._restore_precision(saved["precision"])
             if at.epoch > 0:
@@ -177,20 +182,22 @@ class Trainer:
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
         loss = build_loss(at.phase.terms()).to(self.runtime.device)
-        meter = LossMeter(self.runtime.device, f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})")
+        where = f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})"
+        meter = LossMeter(self.runtime.device, where, self.fold.broken_batch(self.runtime.rank))
         history = self.state.history[len(self.state.history) - at.epoch :]
         began = time.perf_counter()
         lr = 0.0
         for index, batch in enumerate(data.batches(self.state.epoch)):
-            micro = Micro(index, data.steps, self.config.accumulate)
-            lr = lr_at(at.phase, at.epoch + micro.first / data.steps, history)
+            micro = Micro(index, data.sizes, self.config.accumulate)
+            lr = lr_at(at.phase, at.epoch + micro.first / len(data.sizes), history)
             set_lr(optimizer, lr)
             self._forward_backward(model, loss, batch, meter, micro)
             if micro.updates:
                 self._update(model, optimizer)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
-        return {**means, "lr": lr, "images_per_s": data.images / (time.perf_counter() - began)}
+        images = sum(data.sizes) * self.runtime.world_size
+        return {**means, "lr": lr, "images_per_s": images / (time.perf_counter() - began)}
 
     def _forward_backward(
         self, model: nn.Module, loss: WeightedSum, batch: TrainBatch, meter: LossMeter, micro: Micro
@@ -202,42 +209,44 @@ class Trainer:
         fabric = self.runtime.fabric
         with fabric.no_backward_sync(model, enabled=not micro.updates):
             total, terms = loss(model(images).float(), targets)
-            meter.add(total, terms, len(images))
-            fabric.backward(total / micro.group)
+            meter.add(total, terms, batch)
+            fabric.backward(total * micro.share)
 
     def _update(self, model: nn.Module, optimizer: Any) -> None:
         clip = self.config.clip_grad_norm
         if clip is not None:  # fp16 gradients may overflow; the scaler then skips the step
             self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
-        optimizer.step()
+        moved = self.runtime.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
-        if self.average:
-            self.average.update(model)
-        self.state.step += 1
+        if moved:
+            self.state.step += 1
+            if self.average:
+                self.average.update()
 
-    def _record(self, judged: nn.Module, at: Position, scores: dict[str, float]) -> None:
-        """Advance the state by an epoch; the main process keeps the weights that were scored, and the scores."""
-        state = self.state
-        score = scores[f"val_{self.config.monitor}"]
+    def _refuse_broken(self, model: nn.Module, judged: nn.Module, at: Position) -> None:
+        """Raise a TrainingError where a weight is not finite: a score of such weights may look like one."""
+        broken = not_finite([model] if judged is model else [model, judged])
+        if broken:
+            raise TrainingError(
+                f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name}): {len(broken)} weights are not finite, "
+                f"such as {broken[0]}. The last finished epoch is kept: go on from it with trainer.precision=fp32, or "
+                "lower the phase's lr or trainer.clip_grad_norm under another name=…"
+            )
+
+    def _count(self, at: Position, scores: dict[str, float]) -> None:
+        """Advance the state by an epoch."""
+        state, name = self.state, f"val_{self.config.monitor}"
+        score = scores[name]
         if not math.isfinite(score):
-            raise TrainingError(f"{self.fold.path}: val_{self.config.monitor} is {score} in epoch {state.epoch + 1}.")
+            raise TrainingError(f"{self.fold.path}: {name} is {score} in epoch {state.epoch + 1}.")
         state.epoch += 1
         state.history.append(score)
         state.phase_best[at.name] = max(score, state.phase_best.get(at.name, -math.inf))
-        better = state.best_score is None or score > state.best_score
-        if better:
+        if state.best_score is None or score > state.best_score:
             state.best_score, state.best_epoch = score, state.epoch
-        if self.runtime.is_main:
-            if better:
-                save_weights(self.fold.best, judged)
-            cycle = ends_cycle(at.phase, at.epoch)
-            if cycle is not None:
-                save_weights(self.fold.snapshot(at.name, cycle), judged)
-            self.epoch_log.log(state.epoch, at.name, scores)
         self.progress.advance(0, val=score, best=float(state.best_score or 0.0))
 
-    def _checkpoint(self, model: nn.Module, optimizer: Any) -> None:
-        """Write what the run continues from; after everything else, so that it never claims too much."""
+    def _parts(self, model: nn.Module, optimizer: Any) -> dict[str, Any]:
         parts = {
             "model": model.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -245,4 +254,15 @@ class Trainer:
         }
         if self.average:
             parts["average"] = self.average.state_dict()
-        save_checkpoint(self.fold.last, self.state, parts)
+        return parts
+
+    def _keep(self, judged: nn.Module, at: Position, scores: dict[str, float], parts: dict[str, Any]) -> None:
+        """Write what the epoch has brought; the checkpoint comes last."""
+        state = self.state
+        if state.best_epoch == state.epoch:
+            self.keeper.keep_best(state, judged)
+        cycle = ends_cycle(at.phase, at.epoch)
+        if cycle is not None:
+            self.keeper.keep_snapshot(at.name, cycle, judged)
+        self.epoch_log.log(state.epoch, at.name, scores)
+        self.keeper.checkpoint(state, parts)

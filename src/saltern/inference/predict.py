@@ -1,73 +1,90 @@
 """Batches → probabilities at native size, as the mean over networks and views."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from saltern.data.loading.batches import EvalBatch
+from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.loading.geometry import unfit_probs
 from saltern.data.loading.windows import Blend, plan_windows
+from saltern.errors import RunError
 from saltern.inference.tta import View
-from saltern.metrics.scores import count_pixels
+from saltern.metrics.scores import count_batch
 from saltern.metrics.streaming import StreamingCounts
 from saltern.progress import Progress
 from saltern.runtime import Runtime
 
 
-class Predictor:
-    """The mean over `networks` and `views`, taken of probabilities, not of logits or masks.
+@dataclass(frozen=True)
+class Seeing:
+    """How a network sees an image."""
 
-    Networks must be on the runtime's device and are put into eval mode. Images with a side above `window` pixels
-    are seen in overlapping windows that are blended; null sees every image whole.
+    views: Sequence[View]
+    stride: int = 1
+    channels_last: bool = True
+    window: int | None = None
+    """Images with a longer side, in pixels, are seen in overlapping windows that are blended; None: whole."""
+    overlap: float = 0.25
+
+
+class Predictor:
+    """The mean over `networks` and views, taken of probabilities, not of logits or masks.
+
+    Networks must be on the runtime's device and are put into eval mode.
     """
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        networks: Sequence[nn.Module],
-        views: Sequence[View],
-        *,
-        channels_last: bool = True,
-        window: int | None = None,
-        overlap: float = 0.25,
-        stride: int = 1,
-    ) -> None:
+    def __init__(self, runtime: Runtime, networks: Sequence[nn.Module], seeing: Seeing) -> None:
         assert networks, "no network to predict with"
-        assert views, "no view to predict from"
+        assert seeing.views, "no view to predict from"
         self.runtime = runtime
         self.networks = [network.eval() for network in networks]
-        self.views = views
-        self.channels_last = channels_last
-        self.window = window
-        self.overlap = overlap
-        self.stride = stride
+        self.seeing = seeing
 
-    @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Probabilities (B, 1, H, W), float32 in [0, 1], on the device, of `images` (B, 3, H, W) uint8."""
+        return self.add(None, images) / len(self.networks)
+
+    @torch.inference_mode()
+    def add(self, total: Tensor | None, images: Tensor) -> Tensor:
+        """`total` plus the probabilities of each network in turn, float32 (B, 1, H, W) on the device.
+
+        The order of the additions is that of the networks, so that it does not matter how many are loaded at a time.
+        """
         images = images.to(self.runtime.device, non_blocking=True)
-        size = (images.shape[-2], images.shape[-1])
-        if self.window is None or max(size) <= self.window:
-            return self._whole(images)
+        for network in self.networks:
+            probs = self._one(network, images)
+            total = probs if total is None else total.to(probs.device) + probs
+        assert total is not None
+        return total
+
+    def _one(self, network: nn.Module, images: Tensor) -> Tensor:
+        size, seeing = (images.shape[-2], images.shape[-1]), self.seeing
+        if seeing.window is None or max(size) <= seeing.window:
+            return self._whole(network, images)
         blend = Blend(len(images), size, self.runtime.device)
-        for window in plan_windows(size, self.window, self.stride, self.overlap):
-            blend.add(self._whole(window.of(images)), window)
+        for window in plan_windows(size, seeing.window, seeing.stride, seeing.overlap):
+            blend.add(self._whole(network, window.of(images)), window)
         return blend.result()
 
-    def _whole(self, images: Tensor) -> Tensor:
-        order = torch.channels_last if self.channels_last else torch.contiguous_format
+    def _whole(self, network: nn.Module, images: Tensor) -> Tensor:
+        order = torch.channels_last if self.seeing.channels_last else torch.contiguous_format
         total: Tensor | None = None
-        for view in self.views:
+        for view in self.seeing.views:
             seen = view.apply(images).contiguous(memory_format=order)
-            for network in self.networks:
-                with self.runtime.autocast():
-                    logits = network(seen)
-                probs = view.undo(logits.float().sigmoid())
-                total = probs if total is None else total + probs
+            with self.runtime.autocast():
+                logits = network(seen)
+            probs = view.undo(logits.float().sigmoid())
+            total = probs if total is None else total + probs
         assert total is not None
-        return total / (len(self.views) * len(self.networks))
+        return total / len(self.seeing.views)
+
+
+def native(batch: EvalBatch, probs: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """(row, its probabilities (height, width) at native size, float32 on the CPU) of `probs` (B, 1, H, W)."""
+    for row, fit, single in zip(batch.rows, batch.fits, probs[:, 0].cpu(), strict=True):
+        yield row, unfit_probs(single, fit)
 
 
 def predict_rows(
@@ -75,18 +92,32 @@ def predict_rows(
 ) -> Iterator[tuple[int, Tensor]]:
     """(row of the sample table, its probabilities (height, width) at native size, float32 on the CPU)."""
     for batch in batches:
-        probs = predictor(batch.images)[:, 0].cpu()
-        for row, fit, single in zip(batch.rows, batch.fits, probs, strict=True):
-            yield row, unfit_probs(single, fit)
+        yield from native(batch, predictor(batch.images))
         if progress is not None:
             progress.advance(len(batch.rows))
 
 
-def score_rows(
-    predictor: Predictor, batches: Iterable[EvalBatch], truth: Callable[[int], np.ndarray]
-) -> StreamingCounts:
-    """Pixel counts at native size and threshold 0.5, where `truth` gives a row's target (H, W) in {0, 1, 255}."""
-    counts = StreamingCounts()
-    for row, probs in predict_rows(predictor, batches):
-        counts.update(torch.tensor([count_pixels((probs > 0.5).numpy(), truth(row))]))
+@torch.inference_mode()
+def score_batches(predictor: Predictor, batches: Iterable[EvalBatch]) -> StreamingCounts:
+    """Pixel counts at native size and threshold 0.5 of batches with their truth, counted on the device.
+
+    Raises:
+        RunError: probabilities that are not finite, which no threshold would show; names a row.
+    """
+    counts, finite, rows = StreamingCounts(), [], []
+    for batch in batches:
+        assert batch.truths is not None, "batches without their truth"
+        probs = predictor(batch.images)
+        finite.append(probs.flatten(1).isfinite().all(1))
+        rows += batch.rows
+        for fit, part in batch.same_fits():
+            targets = torch.stack([torch.from_numpy(truth) for truth in batch.truths[part]])
+            counts.update(count_batch(unfit_probs(probs[part], fit) > 0.5, targets.to(probs.device, non_blocking=True)))
+    if finite:
+        broken = [row for row, good in zip(rows, torch.cat(finite).tolist(), strict=True) if not good]
+        if broken:
+            raise RunError(
+                f"the probabilities of {len(broken)} validation images are not finite, the first in row {broken[0]} of "
+                "the data set: the network has diverged."
+            )
     return counts

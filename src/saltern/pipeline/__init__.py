@@ -2,18 +2,8 @@
 
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
-from saltern.pipeline.stages import (
-    check_dataset,
-    finish_run,
-    make_folds,
-    predict_test,
-    preview,
-    train,
-    train_fold,
-    tune_decision,
-    write_report,
-    write_submission,
-)
+from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
+from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
 
 __all__ = [
     "Job",

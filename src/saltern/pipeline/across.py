@@ -6,16 +6,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
 from saltern.data.folds.assign import save_folds
 from saltern.errors import ConfigError, RunError
-from saltern.files import read_json, write_json
+from saltern.files import read_json
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
-from saltern.inference.store import ProbStore, ProbWriter
+from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 from saltern.job import Job
 from saltern.metrics.scores import summarise
-from saltern.pipeline.stages import finish_run, pixels_for_page
+from saltern.pipeline.finishing import finish_run, pixels_for_page
 from saltern.progress import Progress
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Comparison, Member, write_compare
@@ -41,24 +42,46 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     weights = config.weights or [1.0] * len(config.runs)
     if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    first = members[0]
-    recorded = read_json(first.run.environment)["overrides"]
-    # no network runs here, so one process on any machine will do
-    trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
-    own = replace(first.config, name=config.name, overwrite=config.overwrite, trainer=trainer)
-    job = Job(own, progress or Progress(), recorded)
-    kinds = ["oof", "test"] if len(job.dataset.test) else ["oof"]
+    job = _blend(config, members, progress)
+    kinds = ["oof", "test"] if job.has_test else ["oof"]
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
         refuse_different_images(of_kind)
-    _begin_ensemble(job, members, weights)
-    for kind in kinds:
-        with ProbWriter(job.run.file(kind), f"{kind}_0", job.config.inference.shard_mb) as writer:
-            for name, probs in mean_of_stores(stores[kind], weights):
-                writer.add(name, probs)
-    write_json(job.run.predicted, {"folds": job.trained_folds, "images": len(job.dataset.test)})
-    finish_run(job)
+    with job.life.hold():
+        facts = {"runs": list(config.runs), "weights": weights, "folds": _begin_ensemble(job, members, weights)}
+        if not job.life.is_averaged(facts):
+            _average(job, "oof", stores["oof"], weights)
+            job.life.close_ensemble(_shards(job, "oof"), _seals(members), facts)
+        if job.has_test and job.life.faults("predict"):
+            _average(job, "test", stores["test"], weights)
+            job.life.close("predict", _shards(job, "test"), {"images": len(job.material.dataset.test)})
+    finish_run(job, again=False)
     return job
+
+
+def _blend(config: EnsembleConfig, members: list[Job], progress: Progress | None) -> Job:
+    """The job of the ensemble: the first member's config under the new name, on one process of any machine."""
+    first = members[0]
+    trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
+    own = replace(first.config, name=config.name, overwrite=config.overwrite, trainer=trainer)
+    return Job(own, progress or Progress(), read_json(first.run.environment)["overrides"])
+
+
+def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float]) -> None:
+    folder = job.run.file(kind)
+    clear_shards(folder)
+    with ProbWriter(folder, f"{kind}_0", job.config.inference.shard_mb) as writer:
+        for name, probs in mean_of_stores(stores, weights):
+            writer.add(name, probs)
+
+
+def _shards(job: Job, kind: str) -> list[Path]:
+    return sorted(job.run.file(kind).glob("*.safetensors"))
+
+
+def _seals(members: list[Job]) -> list[Path]:
+    """What the means are made of: the seals of the members' folds (or means) and test probabilities."""
+    return [path for member in members for path in member.life.probability_seals()]
 
 
 def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
@@ -68,9 +91,14 @@ def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
     return [Job.reopen(config.outputs, name, config.root) for name in config.runs]
 
 
-def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
+def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[int]:
+    """Begin the ensemble's folder, or go on with one that was begun alike; gives the folds of its split.
+
+    Raises:
+        RunError: a member is not finished, members of other folds, or a folder that holds something else.
+    """
     for member in members:
-        if not member.run.is_finished(with_test=len(job.dataset.test) > 0):
+        if not member.life.is_finished(with_test=job.has_test):
             raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
     folds = [member.trained_folds for member in members]
     if any(other != folds[0] for other in folds):
@@ -79,12 +107,13 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
         log.warning(
             "the runs divide the images differently; fold scores are given by the folds of %s", members[0].run.name
         )
-    if job.run.config.exists() and not job.config.overwrite:
-        raise RunError(f"{job.run.path}: exists already; give another name=… or overwrite=true.")
-    job.begin()
-    save_folds(job.run.folds, members[0].folds)
-    names = [member.run.name for member in members]
-    write_json(job.run.ensemble, {"runs": names, "weights": weights, "folds": folds[0]})
+    begun = {"runs": [member.run.name for member in members], "weights": weights}
+    run = job.run
+    if run.config.exists() and not job.config.overwrite and read_json(run.environment).get("ensemble") != begun:
+        raise RunError(f"{run.path}: exists already; give another name=… or overwrite=true.")
+    job.life.begin({**runtime.environment(), "overrides": job.overrides, "ensemble": begun})
+    save_folds(run.folds, members[0].folds)
+    return folds[0]
 
 
 def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
@@ -98,7 +127,7 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
     for name, job in zip(config.runs, _reopened(config), strict=True):
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
-        coverage = job.coverage
+        coverage = job.material.coverage
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
     return page, write_compare(page, members, config.score, coverage)
 

@@ -1,8 +1,7 @@
-"""Batches for training and for prediction, the same whatever the number of workers."""
+"""Training batches, the same whatever the number of workers."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -10,8 +9,9 @@ from torch import Tensor
 
 from saltern.config import AugmentConfig, DatasetConfig
 from saltern.data.loading.augment import build_augment
-from saltern.data.loading.cache import ImageSource, in_threads
-from saltern.data.loading.geometry import Fit, pad_image, pad_mask, plan_fit, plan_pad, scale_image
+from saltern.data.loading.cache import ImageSource
+from saltern.data.loading.geometry import pad_image, pad_mask, plan_pad
+from saltern.data.loading.threads import ahead
 from saltern.data.loading.workers import Arrays, Key, Workers
 from saltern.errors import DataError
 
@@ -26,24 +26,22 @@ class Batch:
     """uint8 (B, 1, H, W) in {0, 1, 255}."""
     rows: Tensor
     """int64 (B,), positions in the sample table."""
+    ids: tuple[str, ...]
+    """Of the B images."""
 
     def to(self, device: torch.device | str, *, channels_last: bool = True) -> "Batch":
         """The batch on `device`; without `channels_last` the images are made contiguous as (B, 3, H, W)."""
         images = self.images.to(device, non_blocking=True)
         images = images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        return Batch(images, self.targets.to(device, non_blocking=True), self.rows)
+        return Batch(images, self.targets.to(device, non_blocking=True), self.rows, self.ids)
 
 
 @dataclass(frozen=True)
-class EvalBatch:
-    """Images of one network size, not augmented."""
+class Share:
+    """Which part of the images is this process's: that of `rank` among `world_size`."""
 
-    images: Tensor
-    """uint8 (B, 3, H, W), RGB, in channels_last order."""
-    rows: list[int]
-    """Positions in the sample table."""
-    fits: list[Fit]
-    """How each image was brought to network size; `unfit_probs` undoes it."""
+    rank: int = 0
+    world_size: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,10 +52,11 @@ class LoaderSettings:
     """Network input sides are multiples of it."""
     batch_size: int
     workers: int = 0
-    """Processes; 0 makes the batches in this process."""
+    """Processes; 0 makes the batches in a thread of this process."""
     seed: int = 0
-    rank: int = 0
-    world_size: int = 1
+    share: Share = field(default_factory=Share)
+    pin: bool = False
+    """Page-locked batches, whose transfer to a GPU runs beside its computation."""
 
 
 class _Maker:
@@ -83,6 +82,10 @@ class _Maker:
                 "dataset.train_crop=[height,width] for random crops, or dataset.resize=[height,width]."
             )
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+
+    def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
+        """The ids of `rows`."""
+        return tuple(self._source.samples[row].id for row in rows)
 
     def sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them."""
@@ -131,13 +134,15 @@ class TrainLoader:
     def __init__(self, maker: _Maker, rows: np.ndarray, settings: LoaderSettings) -> None:
         self._maker, self._rows, self._settings = maker, rows, settings
         self._epoch = 0
-        share = len(rows) // settings.world_size
+        share = len(rows) // settings.share.world_size
         self._ends = list(range(settings.batch_size, share + settings.batch_size, settings.batch_size))
         if share % settings.batch_size == 1:
             self._ends.pop()
+        self.sizes = [min(settings.batch_size, share - end + settings.batch_size) for end in self._ends]
+        """Images of each batch of an epoch, the same on every rank."""
         if not self._ends:
             raise DataError(
-                f"{len(rows)} training images for {settings.world_size} process(es) in batches of "
+                f"{len(rows)} training images for {settings.share.world_size} process(es) in batches of "
                 f"{settings.batch_size}: expected at least 2 for each. Use more images or fewer folds or processes."
             )
         self._workers: Workers | None = None
@@ -158,32 +163,34 @@ class TrainLoader:
 
     def keys(self) -> Iterator[Key]:
         """(epoch, rows) of every batch of the epoch, for this rank."""
-        settings = self._settings
+        settings, share = self._settings, self._settings.share
         order = np.random.default_rng([settings.seed, 0, self._epoch]).permutation(self._rows)
-        mine = order[settings.rank :: settings.world_size][: len(self._rows) // settings.world_size]
+        mine = order[share.rank :: share.world_size][: len(self._rows) // share.world_size]
         for end in self._ends:
             yield self._epoch, tuple(mine[end - settings.batch_size : end].tolist())
 
     def __iter__(self) -> Iterator[Batch]:
         keys = list(self.keys())
-        if self._settings.workers:
-            made = self._started().batches(keys)
-        else:
-            made = (_tensors(self._maker.batch(key)) for key in keys)
+        made = self._started().batches(keys) if self._settings.workers else ahead(self._tensors, keys)
         for (_, rows), (images, targets) in zip(keys, made, strict=True):
-            yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows))
+            yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows), self._maker.ids(rows))
 
     def _started(self) -> Workers:
         """The workers, started at the first use and kept from epoch to epoch."""
         if self._workers is None:
             _, mask = self._maker.sample(int(self._rows[0]), 0)
             most = min(self._settings.batch_size, len(self._rows)) * mask.size * 4
-            self._workers = Workers(self._maker.batch, self._settings.workers, most)
+            self._workers = Workers(self._maker.batch, self._settings.workers, most, pin=self._settings.pin)
         return self._workers
 
+    def _tensors(self, key: Key) -> tuple[Tensor, Tensor]:
+        images, targets = (pinned(torch.from_numpy(array), self._settings.pin) for array in self._maker.batch(key))
+        return images, targets
 
-def _tensors(arrays: Arrays) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[1])
+
+def pinned(tensor: Tensor, pin: bool) -> Tensor:
+    """`tensor`, page-locked where `pin` says so."""
+    return tensor.pin_memory() if pin else tensor
 
 
 def train_loader(
@@ -207,50 +214,3 @@ def train_loader(
     first_of_size = {source.scaled[row]: int(row) for row in reversed(positions)}
     maker.batch((0, tuple(first_of_size.values())[-8:]))  # refuses different sizes now, not in the middle of an epoch
     return TrainLoader(maker, positions, settings)
-
-
-def eval_batches(
-    source: ImageSource,
-    rows: Sequence[int] | np.ndarray,
-    dataset: DatasetConfig,
-    *,
-    stride: int,
-    batch_size: int,
-    share: tuple[int, int] = (0, 1),
-) -> Iterator[EvalBatch]:
-    """Every row once, whole images, grouped so that one batch has one network size; the next batch is made ahead.
-
-    Args:
-        source: The pixels.
-        rows: Positions in its table.
-        dataset: For the fit to network size.
-        stride: Network input sides are multiples of it.
-        batch_size: The most images in a batch.
-        share: (rank, world size): this rank's rows only, without padding or duplicates, so perhaps none.
-    """
-    by_size: dict[tuple[int, int], list[tuple[int, Fit]]] = {}
-    for row in list(rows)[share[0] :: share[1]]:
-        fit = plan_fit(source.native[row], stride, dataset)
-        by_size.setdefault(fit.padded, []).append((int(row), fit))
-    groups = [
-        members[start : start + batch_size]
-        for _, members in sorted(by_size.items())
-        for start in range(0, len(members), batch_size)
-    ]
-    with ThreadPoolExecutor(1) as ahead:
-        pending = [ahead.submit(_eval_batch, source, group) for group in groups[:1]]
-        for position in range(len(groups)):
-            batch = pending.pop().result()
-            if position + 1 < len(groups):
-                pending.append(ahead.submit(_eval_batch, source, groups[position + 1]))
-            yield batch
-
-
-def _eval_batch(source: ImageSource, members: list[tuple[int, Fit]]) -> EvalBatch:
-    def fitted(member: tuple[int, Fit]) -> np.ndarray:
-        row, fit = member
-        return pad_image(scale_image(source.image(row), fit.scaled), fit)
-
-    images = [fitted(member) for member in members] if source.cached else in_threads(fitted, members)
-    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-    return EvalBatch(stacked, [row for row, _ in members], [fit for _, fit in members])

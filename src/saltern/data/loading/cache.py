@@ -4,26 +4,28 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import zlib
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from saltern.config import DatasetConfig
 from saltern.data.loading.geometry import scale_image, scale_mask, scaled_size
-from saltern.data.source.dataset import PARTS, THREADS, Dataset, Sample, samples_of
+from saltern.data.loading.threads import in_threads
+from saltern.data.source.dataset import PARTS, Dataset, Sample, samples_of
 from saltern.data.source.problems import Problems, caught
-from saltern.errors import DataError
-from saltern.files import temporary_beside
+from saltern.errors import StorageError
+from saltern.files import atomic, clear_leftovers
+from saltern.hold import hold
 
 _LOG = logging.getLogger(__name__)
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-_FORMAT = 1
+_FORMAT = 2
 """Raised when the bytes of a cache file change their meaning."""
+_DIGEST = 32
+"""Bytes of the checksum at the end of a cache file."""
+_BLOCK = 16 << 20
+"""Bytes that one thread sums up at a time."""
 
 
 class ImageSource:
@@ -67,10 +69,18 @@ class ImageCache(ImageSource):
 
         Raises:
             DataError: lists every file that cannot be decoded.
+            StorageError: the cache file cannot be written.
         """
         super().__init__(dataset, table, config)
         self._starts = np.concatenate([[0], np.cumsum([_row_bytes(*item) for item in self._shapes()])]).astype(np.int64)
-        self._bytes = self._fill(np.empty(self._starts[-1], np.uint8)) if file is None else self._mapped(file)
+        self._truths: dict[int, bytes] = {}
+        if file is None:
+            self._bytes = self._fill(np.empty(self._starts[-1], np.uint8))
+            return
+        try:
+            self._bytes = self._mapped(file)
+        except StorageError as error:
+            raise StorageError(f"{error} Set dataset.cache_dir to another folder, or dataset.cache=none.") from error
 
     def image(self, row: int) -> np.ndarray:
         """See `ImageSource.image`; a view into the cache."""
@@ -86,8 +96,12 @@ class ImageCache(ImageSource):
         return self._bytes[self._starts[row + 1] - height * width : self._starts[row + 1]].reshape(height, width)
 
     def truth(self, row: int) -> np.ndarray:
-        """See `ImageSource.truth`; from the cache where images are not scaled, else from the file."""
-        return self.mask(row) if self.scaled[row] == self.native[row] else super().truth(row)
+        """See `ImageSource.truth`; where images are scaled, read once from the file and kept packed."""
+        if self.scaled[row] == self.native[row]:
+            return self.mask(row)
+        if row not in self._truths:
+            self._truths[row] = zlib.compress(super().truth(row).tobytes(), 1)
+        return np.frombuffer(zlib.decompress(self._truths[row]), np.uint8).reshape(self.native[row])
 
     def _shapes(self) -> list[tuple[tuple[int, int], bool]]:
         return [(size, item.labelled) for size, item in zip(self.scaled, self.samples, strict=True)]
@@ -107,39 +121,40 @@ class ImageCache(ImageSource):
         return buffer
 
     def _mapped(self, file: Path) -> np.ndarray:
+        """The pixels in `file`, written first where it is not there: by one process, for which others wait."""
         size = int(self._starts[-1])
-        if not (file.is_file() and file.stat().st_size == size):
-            _LOG.info("decoding %d images into %s (%d MB)", len(self), file, size >> 20)
-            try:
+        with hold(file.parent / ".held" / file.name, str(file), wait=True):
+            if file.is_file() and not self._is_sound(file, size):
+                _LOG.warning("%s: the cache is cut or was altered; decoded anew", file)
+                file.unlink()
+            if not file.is_file():
+                clear_leftovers(file.parent)
+                _LOG.info("decoding %d images into %s (%d MB)", len(self), file, size >> 20)
                 self._write(file, size)
-            except OSError as error:
-                raise DataError(
-                    f"{file}: the cache could not be written ({error.strerror}); expected a folder with {size:,} bytes "
-                    "left. Set dataset.cache_dir to another folder, or dataset.cache=none."
-                ) from error
         return np.memmap(file, np.uint8, "r", shape=(size,))
 
+    def _is_sound(self, file: Path, size: int) -> bool:
+        if file.stat().st_size != size + _DIGEST:
+            return False
+        content = np.memmap(file, np.uint8, "r")
+        return bytes(content[size:]) == _checksum(content[:size])
+
     def _write(self, file: Path, size: int) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(file)
-        try:
-            with temporary.open("wb") as stream:
-                os.posix_fallocate(stream.fileno(), 0, size)  # a full disk would kill the process at a later write
-            mapped = np.memmap(temporary, np.uint8, "r+", shape=(size,))
-            self._fill(mapped)
+        with atomic(file) as temporary:
+            with temporary.open("wb") as stream:  # a full disk would kill the process at a later write
+                os.posix_fallocate(stream.fileno(), 0, size + _DIGEST)
+            mapped = np.memmap(temporary, np.uint8, "r+", shape=(size + _DIGEST,))
+            self._fill(mapped[:size])
+            mapped[size:] = np.frombuffer(_checksum(mapped[:size]), np.uint8)
             mapped.flush()
             del mapped
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
-def open_source(
-    dataset: Dataset, table: pd.DataFrame, config: DatasetConfig, *, read_once: bool = False
-) -> ImageSource:
+def open_source(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig, *, shared: bool = False) -> ImageSource:
     """The pixels of `table` (such as `dataset.train`), cached as `config.cache` asks.
 
-    With `read_once` (test images) they are never written to a cache file, which could not pay.
+    Where they are `shared` by several processes of this machine they are decoded once, into a cache file, in place of
+    once a process, into memory.
 
     A cache file is named by a hash of everything its bytes depend on: the files' contents, ids, order, mask values,
     scaling. So it is found again by any run that needs the same bytes, and never by another.
@@ -150,10 +165,8 @@ def open_source(
     if config.cache == "none" or not len(table):
         return ImageSource(dataset, table, config)
     in_memory = config.cache == "memory" or (config.cache == "auto" and _megabytes(table, config) <= config.cache_mb)
-    if in_memory:
+    if in_memory and not shared:
         return ImageCache(dataset, table, config)
-    if read_once:
-        return ImageSource(dataset, table, config)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     folder = Path(config.cache_dir or Path(base) / "saltern").expanduser()
     return ImageCache(dataset, table, config, folder / f"{content_key(dataset, table, config)}.pixels")
@@ -180,10 +193,10 @@ def content_key(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig) ->
     return digest.hexdigest()[:24]
 
 
-def in_threads(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """`work` of every item, in order, by a few threads: decoding leaves Python's lock free."""
-    with ThreadPoolExecutor(THREADS) as threads:
-        return list(threads.map(work, items))
+def _checksum(content: np.ndarray) -> bytes:
+    """SHA-256 of the SHA-256 of every block: as fast as memory where there are threads enough."""
+    blocks = [content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK)]
+    return hashlib.sha256(b"".join(in_threads(lambda block: hashlib.sha256(block.data).digest(), blocks))).digest()
 
 
 def _file_digest(sample: Sample) -> bytes:

@@ -32,8 +32,8 @@ class Workers:
     `make` reads (the cache) are shared by the fork without copies; the finished batch is copied once, out of its slot.
     """
 
-    def __init__(self, make: Callable[[Key], Arrays], count: int, most_bytes: int) -> None:
-        """Start `count` processes for batches of at most `most_bytes`.
+    def __init__(self, make: Callable[[Key], Arrays], count: int, most_bytes: int, *, pin: bool = False) -> None:
+        """Start `count` processes for batches of at most `most_bytes`, which come page-locked with `pin`.
 
         Raises:
             ConfigError: this system cannot fork.
@@ -41,6 +41,7 @@ class Workers:
         if "fork" not in multiprocessing.get_all_start_methods():
             raise ConfigError(f"trainer.workers={count}: this system has no fork; set trainer.workers=0.")
         self._slot_bytes = most_bytes
+        self._pin = pin
         self._memory = mmap.mmap(-1, count * _AHEAD * most_bytes)
         self._connections: list[Connection] = []
         self._processes: list[multiprocessing.process.BaseProcess] = []
@@ -60,8 +61,7 @@ class Workers:
     def batches(self, keys: Iterable[Key]) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `keys`, in their order, as tensors of the shapes of Arrays, which are the caller's to keep.
 
-        Where there is a GPU they are page-locked, so that the transfer runs beside the computation. A new call ends the
-        iteration of an older one.
+        A new call ends the iteration of an older one.
 
         Raises:
             SalternError: what `make` raised.
@@ -106,8 +106,7 @@ class Workers:
             raise RuntimeError(f"a loader process failed:\n{reply}")
         count, height, width = reply
         shared = _views(self._memory, slot * self._slot_bytes, (count, height, width))
-        pinned = torch.cuda.is_available()
-        images, targets = (torch.empty(array.shape, dtype=torch.uint8, pin_memory=pinned) for array in shared)
+        images, targets = (torch.empty(array.shape, dtype=torch.uint8, pin_memory=self._pin) for array in shared)
         images.numpy()[...], targets.numpy()[...] = shared
         return images, targets
 
@@ -143,6 +142,7 @@ def _work(
 ) -> None:
     """The life of a worker: until the parent closes its end, or is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent answers Ctrl-C
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     for end in parents_ends:
         end.close()  # else a parent that was killed would never seem gone
     cv2.setNumThreads(0)

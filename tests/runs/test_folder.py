@@ -27,9 +27,23 @@ def test_a_plain_name_lies_in_outputs(tmp_path: Path) -> None:
     assert RunDir.of(tmp_path, "try1").path == tmp_path / "try1"
 
 
-def test_finished_folds_are_those_with_a_done_file(tmp_path: Path) -> None:
+def test_sealed_folds_are_those_with_a_done_file(tmp_path: Path) -> None:
     run = RunDir.of(tmp_path, "a")
     for number in (10, 2):
         write_json(run.fold(number).done, {})
     run.fold(3).path.mkdir()
-    assert run.finished_folds() == [2, 10]
+    for name in ("fold_0_old", "fold_0_1", "fold_x"):
+        write_json(run.path / name / "done.json", {})
+    assert run.sealed_folds() == [2, 10], "a copied fold is no fold"
+
+
+def test_what_precedes_the_config_does_not_block_a_run(tmp_path: Path) -> None:
+    run = RunDir.of(tmp_path, "b")
+    assert run.is_fresh()
+    write_json(run.environment, {})
+    write_json(run.dataset_report, {})
+    (run.path / "config.yaml.77.tmp").write_text("half")
+    (run.path / ".held").mkdir()
+    assert run.is_fresh()
+    (run.path / "notes.txt").write_text("mine")
+    assert not run.is_fresh()

@@ -1,11 +1,10 @@
 """Every file name inside a run folder."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from saltern.errors import ConfigError
-from saltern.files import read_json
+from saltern.files import delete
 
 
 @dataclass(frozen=True)
@@ -15,9 +14,22 @@ class FoldDir:
     path: Path
 
     @property
+    def number(self) -> int:
+        """Which fold it is."""
+        return int(self.path.name.removeprefix("fold_"))
+
+    @property
     def best(self) -> Path:
-        """Weights with the best validation score."""
+        """Weights with the best validation score, once the training is complete."""
         return self.path / "best.safetensors"
+
+    def best_of(self, epoch: int) -> Path:
+        """The same while training goes on: those of `epoch`, which a checkpoint means by this name."""
+        return self.path / f"best_{epoch:05d}.safetensors"
+
+    def bests(self) -> list[Path]:
+        """The best weights of epochs, whether a checkpoint means them or not."""
+        return sorted(self.path.glob("best_[0-9]*.safetensors"))
 
     def snapshot(self, phase: str, cycle: int) -> Path:
         """Weights at the end of a cosine cycle."""
@@ -31,6 +43,15 @@ class FoldDir:
     def last(self) -> Path:
         """The resumable state after the last finished epoch."""
         return self.path / "last.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The state an epoch earlier, in case the last one is damaged; gone once the training is complete."""
+        return self.path / "previous.ckpt"
+
+    def broken_batch(self, rank: int) -> Path:
+        """The batch whose loss was not finite, on the process `rank`."""
+        return self.path / f"broken_batch_{rank}.safetensors"
 
     @property
     def encoder_weights(self) -> Path:
@@ -106,11 +127,20 @@ class RunDir:
         """The same as a page, with a picture of every suspect."""
         return self.path / "dataset_report.html"
 
+    @property
+    def holds(self) -> Path:
+        """The folder of marks that say which process works on what."""
+        return self.path / ".held"
+
     def is_fresh(self) -> bool:
         """Whether no run has begun: at most the data set's report and what precedes `folds.csv` lie there."""
         kept = {self.dataset_report, self.dataset_page, self.environment, self.config, self.folds_report, self.mosaics}
         items = list(self.path.iterdir()) if self.path.exists() else []
-        return all(item in kept or item.suffix == ".tmp" for item in items)
+        return all(item in kept or item.suffix == ".tmp" or item == self.holds for item in items)
+
+    def seal(self, stage: str) -> Path:
+        """Written last by a stage: what it wrote, and what that was made of."""
+        return self.path / "done" / f"{stage}.json"
 
     @property
     def folds(self) -> Path:
@@ -138,13 +168,8 @@ class RunDir:
         return self.path / "test"
 
     @property
-    def predicted(self) -> Path:
-        """Written when `test/` is complete: the folds it is the mean of."""
-        return self.test / "done.json"
-
-    @property
     def ensemble(self) -> Path:
-        """The members of a run that is the mean of others."""
+        """The seal of a run that is the mean of others: its members, and their state when they were averaged."""
         return self.path / "ensemble.json"
 
     @property
@@ -181,30 +206,13 @@ class RunDir:
         """The folder of one fold."""
         return FoldDir(self.path / f"fold_{number}")
 
-    def finished_folds(self) -> list[int]:
-        """Numbers of the folds whose training is complete, ascending."""
+    def sealed_folds(self) -> list[int]:
+        """Numbers of the folds that say that their training is complete, ascending."""
         names = [done.parent.name.removeprefix("fold_") for done in self.path.glob("fold_*/done.json")]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def predicted_folds(self) -> list[int] | None:
-        """The folds whose mean lies in `test/`; None where it is not complete."""
-        return list(read_json(self.predicted)["folds"]) if self.predicted.exists() else None
-
-    def is_finished(self, *, with_test: bool) -> bool:
-        """Whether every artifact is there and covers all trained folds; `with_test`: there are images to submit."""
-        needed = [self.decision, self.scores, self.report, *([self.submission] if with_test else [])]
-        if not all(path.exists() for path in needed):
-            return False
-        folds = read_json(self.ensemble)["folds"] if self.ensemble.exists() else self.finished_folds()
-        scored = list(read_json(self.scores)["folds"])
-        return bool(folds) and scored == folds and (not with_test or self.predicted_folds() == folds)
-
-    def forget(self, *artifacts: Path) -> None:
-        """Delete artifacts that rest on something that is about to change."""
-        for path in artifacts:
-            path.unlink(missing_ok=True)
-
     def clear(self) -> None:
-        """Delete the run folder with all it holds."""
-        if self.path.exists():
-            shutil.rmtree(self.path)
+        """Delete all that the run folder holds, except the marks of who works on it."""
+        for item in list(self.path.iterdir()) if self.path.exists() else []:
+            if item != self.holds:
+                delete(item)

@@ -5,9 +5,9 @@ import logging
 import os
 import platform
 import random
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -17,7 +17,8 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from saltern.config import TrainerConfig
-from saltern.errors import ConfigError, RunError
+from saltern.errors import ConfigError
+from saltern.runtime.group import Group, meet
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ class Runtime:
 
     fabric: Fabric
     precision: str
+    group: Group = field(default_factory=Group)
+    """The processes of this run, which agree, wait for each other and end together."""
 
     @property
     def device(self) -> torch.device:
@@ -64,28 +67,6 @@ class Runtime:
         """The precision's forward context."""
         return self.fabric.autocast()
 
-    def agree(self, verdict: bool) -> bool:
-        """The main process's verdict, on every process."""
-        return bool(self.fabric.broadcast(verdict)) if self.world_size > 1 else verdict
-
-    def on_main(self, work: Callable[[], object]) -> None:
-        """Do `work` on the main process while the others wait; where it fails there, every process stops.
-
-        Raises:
-            RunError: on the others, where it failed; the main process raises the error itself.
-        """
-        error: Exception | None = None
-        if self.is_main:
-            try:
-                work()
-            except Exception as caught:  # raised below, once the others know
-                error = caught
-        failed = self.agree(error is not None)
-        if error is not None:
-            raise error
-        if failed:
-            raise RunError("stopped, since the main process failed; its message says why.")
-
     def share_buffers(self, network: nn.Module) -> None:
         """Give every process the main one's running statistics, so that all score the weights that are saved."""
         if self.world_size > 1:
@@ -98,9 +79,29 @@ class Runtime:
         if getattr(plugin, "scaler", None) is not None:
             plugin.scaler = torch.amp.GradScaler(self.device.type)
 
-    def barrier(self) -> None:
-        """Wait until every process is here."""
-        self.fabric.barrier()
+    def step(self, optimizer: Any) -> bool:
+        """Let `optimizer` step; tells whether it did: fp16's scaler skips a step whose gradients overflowed."""
+        scaler = getattr(self.fabric.strategy.precision, "scaler", None)
+        if scaler is None:
+            optimizer.step()
+            return True
+        before = scaler.get_scale()
+        optimizer.step()
+        return bool(scaler.get_scale() >= before)
+
+    def fuses(self, *, clips: bool) -> bool:
+        """Whether optimizers may be the fused ones: Fabric cannot clip gradients that these unscale themselves."""
+        return not (clips and getattr(self.fabric.strategy.precision, "scaler", None) is not None)
+
+    @contextmanager
+    def evaluating(self, *, sizes_vary: bool) -> Iterator[None]:
+        """Within it cuDNN does not try its algorithms out where every batch may have another size."""
+        before = torch.backends.cudnn.benchmark
+        torch.backends.cudnn.benchmark = before and not sizes_vary
+        try:
+            yield
+        finally:
+            torch.backends.cudnn.benchmark = before
 
     def sum_over_ranks(self, sums: Tensor) -> Tensor:
         """The sum of a tensor over all processes; every process must call."""
@@ -137,20 +138,23 @@ def start(config: TrainerConfig) -> Runtime:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(config.deterministic, warn_only=False)
     if use_cuda:
-        torch.set_float32_matmul_precision("highest" if config.deterministic else "high")
+        # fp32 means fp32; beside bf16 and fp16 what is left in fp32 may be rounded to TF32
+        rounded = "ieee" if precision == "fp32" or config.deterministic else "tf32"
+        torch.backends.cuda.matmul.fp32_precision = rounded
+        torch.backends.cudnn.fp32_precision = rounded
         torch.backends.cudnn.benchmark = not config.deterministic
     several = config.devices * config.nodes > 1
     fabric = Fabric(
         accelerator="cuda" if use_cuda else "cpu",
         devices=config.devices,
         num_nodes=config.nodes,
-        # encoders of less than full depth carry layers that no output depends on
-        strategy="ddp_find_unused_parameters_true" if several else "auto",
+        strategy="ddp" if several else "auto",  # plain: `freeze_idle` leaves no parameter without a gradient
         precision=FABRIC_PRECISION[precision],
     )
-    if several:
-        fabric.launch()
-    return Runtime(fabric, precision)
+    if not several:
+        return Runtime(fabric, precision)
+    fabric.launch()
+    return Runtime(fabric, precision, meet(fabric))
 
 
 def keep_freed_memory() -> None:

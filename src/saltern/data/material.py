@@ -1,0 +1,117 @@
+"""The images of a run: tables, pixels, batches. It knows settings and its share of them, but no run."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from saltern.config import AugmentConfig, DatasetConfig, TrainerConfig
+from saltern.data.layouts.opening import open_dataset
+from saltern.data.loading.batches import LoaderSettings, Share, TrainLoader, sample_maker, train_loader
+from saltern.data.loading.cache import ImageSource, open_source
+from saltern.data.loading.evaluation import EvalBatch, eval_batches, sizes_vary
+from saltern.data.source.dataset import Dataset, Sample, samples_of
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How batches are cut, for which part of the images, and for which device."""
+
+    batch_size: int
+    eval_batch_size: int
+    workers: int = 0
+    share: Share = field(default_factory=Share)
+    pin: bool = False
+
+    @classmethod
+    def of(cls, trainer: TrainerConfig, share: Share | None = None, *, pin: bool = False) -> "Loading":
+        """What `trainer` says, for one process's share."""
+        return cls(trainer.batch_size, trainer.eval_batch_size, trainer.workers, share or Share(), pin)
+
+    def evaluating(self, stride: int) -> LoaderSettings:
+        """Settings for whole images."""
+        return LoaderSettings(stride=stride, batch_size=self.eval_batch_size, share=self.share, pin=self.pin)
+
+    def training(self, stride: int, seed: int) -> LoaderSettings:
+        """Settings for training batches."""
+        return LoaderSettings(stride, self.batch_size, self.workers, seed, self.share, self.pin)
+
+
+class Material:
+    """A data set, opened when it is first asked for, and what networks are fed of it."""
+
+    def __init__(self, dataset: DatasetConfig, augment: AugmentConfig, processes: int = 1) -> None:
+        """`processes`: how many of this machine read the same images, and so share one cache."""
+        self._config = dataset
+        self._augment = augment
+        self._shared = processes > 1
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data set, every file of it opened once."""
+        return open_dataset(self._config)
+
+    @cached_property
+    def labelled(self) -> ImageSource:
+        """Pixels of the labelled images."""
+        return open_source(self.dataset, self.dataset.train, self._config, shared=self._shared)
+
+    @cached_property
+    def test(self) -> ImageSource:
+        """Pixels of the test images, decoded when they are asked for: each is seen once."""
+        return ImageSource(self.dataset, self.dataset.test, self._config)
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Id of a labelled image → its row."""
+        return {name: row for row, name in enumerate(self.dataset.train["id"])}
+
+    @cached_property
+    def coverage(self) -> dict[str, float]:
+        """Id of a labelled image → share of foreground among its valid pixels."""
+        return dict(zip(self.dataset.train["id"], self.dataset.train["coverage"], strict=True))
+
+    @cached_property
+    def _samples(self) -> list[Sample]:
+        """The labelled images by row, without decoding any."""
+        return samples_of(self.dataset.train)
+
+    def rows(self, ids: Iterable[str]) -> list[int]:
+        """The rows of labelled images."""
+        return [self.row_of[name] for name in ids]
+
+    def pixels_of(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and target uint8 (H, W) of a labelled image at native size, from their files."""
+        sample = self._samples[self.row_of[name]]
+        return self.dataset.read_image(sample), self.dataset.read_mask(sample)
+
+    def truth_of(self, name: str) -> np.ndarray:
+        """The target of a labelled image at native size, uint8 (H, W) in {0, 1, 255}."""
+        return self.labelled.truth(self.row_of[name])
+
+    def train_batches(self, rows: list[int], loading: Loading, stride: int, seed: int) -> TrainLoader:
+        """Training batches of labelled images.
+
+        Raises:
+            ConfigError: an augmentation that cannot be built.
+            DataError: images that make no batches; see `train_loader`.
+        """
+        return train_loader(self.labelled, rows, self._config, self._augment, loading.training(stride, seed))
+
+    def eval_batches(
+        self, source: ImageSource, rows: list[int], loading: Loading, stride: int, *, with_truth: bool = False
+    ) -> Iterator[EvalBatch]:
+        """Whole images of `source`, each once, with their truth at native size where it is asked for."""
+        return eval_batches(source, rows, self._config, loading.evaluating(stride), with_truth=with_truth)
+
+    def sizes_vary(self, source: ImageSource, rows: list[int], stride: int) -> bool:
+        """Whether `eval_batches` of these rows have more than one size."""
+        return sizes_vary(source, rows, self._config, stride)
+
+    def train_size(self, stride: int) -> tuple[int, int]:
+        """Height and width of a training batch, from one image as batches hold it."""
+        make: Callable[[int, int], tuple[np.ndarray, np.ndarray]]
+        make = sample_maker(self.labelled, self._config, self._augment, LoaderSettings(stride, batch_size=1))
+        height, width = make(0, 0)[1].shape
+        return height, width

@@ -1,0 +1,161 @@
+"""From trained folds to a proven submission and a page: tune, predict, submit, report."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from saltern.config import VocConfig
+from saltern.errors import RunError
+from saltern.files import atomic, write_json
+from saltern.inference import tune as tuning
+from saltern.inference.decide import decide, read_decision, write_decision
+from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.members import Members
+from saltern.inference.store import ProbStore
+from saltern.job import Job
+from saltern.report import html
+from saltern.report.pictures import Load, Sample
+from saltern.submission import table as submission
+from saltern.submission.table import SubmissionProof
+from saltern.submission.voc import write_voc_results
+
+log = logging.getLogger(__name__)
+
+
+def finish_run(job: Job, *, again: bool = True) -> None:
+    """Tune, predict what is not predicted yet, submit, report; several processes predict together.
+
+    Without `again`, a run in which every stage still holds is left as it is.
+    """
+    group = job.runtime.group
+    with group.together(), job.held():
+        if not job.has_test:
+            log.warning("%s has no test images: no test probabilities, no submission", job.material.dataset.root)
+        done = group.agree(group.is_main and not again and job.life.is_finished(with_test=job.has_test))
+        if done:
+            log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
+            return
+        group.on_main(_tune, job)
+        if job.has_test and group.agree(group.is_main and bool(job.life.faults("predict"))):
+            _predict(job)
+        group.on_main(_conclude, job)
+
+
+def _conclude(job: Job) -> None:
+    if job.has_test:
+        _submit(job)
+    _report(job)
+
+
+def tune_decision(job: Job) -> None:
+    """Tune the decision on the out-of-fold probabilities of all trained folds; score it per fold, pooled, nested.
+
+    A submission and a report that rest on an older decision are removed.
+    """
+    with job.life.hold():
+        _tune(job)
+
+
+def _tune(job: Job) -> None:
+    run, config = job.run, job.config.inference
+    folds = job.trained_folds
+    job.life.say_why("tune")
+    fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
+    statistics = tuning.collect(_out_of_fold(job, fold_of), config.thresholds)
+    missing = sorted(set(fold_of) - set(statistics.ids))
+    if missing:
+        raise RunError(
+            f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
+            "delete the fold_*/done.json and run `make train` again."
+        )
+    decision = tuning.tune(statistics, config).decision
+    job.life.forget("submit", "report")
+    write_decision(run.decision, decision)
+    with atomic(run.oof_scores) as temporary:
+        score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
+    training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
+    write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
+    job.life.close("tune", [run.decision, run.oof_scores, run.scores])
+
+
+def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
+    """Id, probabilities and target of every image that `fold_of` names."""
+    store = ProbStore(job.run.oof)
+    with job.progress.track("tune", len(fold_of)):
+        for name in store:
+            if name in fold_of:
+                yield name, store[name], job.material.truth_of(name)
+                job.progress.advance(1)
+
+
+def predict_test(job: Job) -> None:
+    """Store the mean test probabilities over trained folds, snapshots and views."""
+    job.life.refuse_ensemble("predict")
+    with job.runtime.group.together(), job.held():
+        _predict(job)
+
+
+def _predict(job: Job) -> None:
+    if job.life.is_ensemble:
+        raise RunError(f"{job.run.path}: its test probabilities do not hold; run `make ensemble` again.")
+    folds, source = job.trained_folds, job.material.test
+    if not job.has_test:
+        raise RunError(f"{job.material.dataset.root}: there are no test images to predict.")
+    group = job.runtime.group
+    group.on_main(job.life.forget, "predict", "submit", "report")
+    weights = [path for number in folds for path in job.run.fold(number).weights()]
+    members = Members(job.runtime, job.config, weights)
+    rows = list(range(len(source)))
+
+    def batches(part: list[int]) -> Iterator[Any]:
+        return job.material.eval_batches(source, part, job.loading, members.stride)
+
+    with job.runtime.evaluating(sizes_vary=job.material.sizes_vary(source, rows, members.stride)):
+        members.store(source, rows, batches, job.run.test / "test_", job.progress)
+    group.on_main(lambda: job.life.close("predict", job.run.test.glob("*.safetensors"), {"images": len(rows)}))
+
+
+def write_submission(job: Job) -> SubmissionProof:
+    """Turn test probabilities into masks by the run's decision; write the CSV, read it back, prove it.
+
+    For VOC the masks are also written as result PNGs, under the first of the foreground's class ids.
+    """
+    with job.life.hold():
+        return _submit(job)
+
+
+def _submit(job: Job) -> SubmissionProof:
+    job.life.require("tune")
+    job.life.require("predict")
+    job.life.forget("submit", "report")
+    decision, store, dataset = read_decision(job.run.decision), ProbStore(job.run.test), job.material.dataset
+    ids = dataset.submission_ids or list(dataset.test["id"])
+
+    def masks() -> Iterator[tuple[str, np.ndarray]]:
+        return ((name, decide(store[name], decision)) for name in store)
+
+    if isinstance(job.config.dataset, VocConfig):
+        write_voc_results(job.run.voc_results, masks(), ids, job.config.dataset.class_ids()[0])
+    proof = submission.write_submission(job.run.submission, masks(), ids, job.config.submission)
+    job.life.close("submit", [job.run.submission])
+    return proof
+
+
+def write_report(job: Job) -> None:
+    """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
+    with job.life.hold():
+        _report(job)
+
+
+def _report(job: Job) -> None:
+    job.life.require("tune")
+    html.write_report(job.run, pixels_for_page(job), job.material.coverage)
+    job.life.close("report", [job.run.report])
+
+
+def pixels_for_page(job: Job) -> Load:
+    """Image, truth and out-of-fold probabilities by id, for a page."""
+    store = ProbStore(job.run.oof)
+    return lambda name: Sample(*job.material.pixels_of(name), store[name])

@@ -1,0 +1,203 @@
+"""From a data set to trained folds: check, preview, folds, train."""
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from saltern import runtime
+from saltern.data.check import examine as data_check
+from saltern.data.check.examine import DatasetReport
+from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
+from saltern.data.folds.division import Division, divide
+from saltern.data.likeness.adjacency import mosaic_picture
+from saltern.data.loading.batches import Batch, LoaderSettings
+from saltern.data.loading.preview import contact_sheet
+from saltern.data.source.dataset import samples_of
+from saltern.engine.checkpoint import TrainState
+from saltern.engine.keeper import Keeper
+from saltern.engine.soundness import freeze_idle
+from saltern.engine.trainer import FoldData, Trainer
+from saltern.files import read_json, write_json
+from saltern.inference.members import Members, seeing
+from saltern.inference.predict import Predictor, score_batches
+from saltern.job import Job
+from saltern.losses import Schedule
+from saltern.models import SegmentationNet, build_model
+from saltern.pipeline.finishing import finish_run
+from saltern.report.dataset_page import write_dataset_page
+from saltern.report.pictures import write_picture
+from saltern.report.tracking import EpochLog
+from saltern.runs import FoldDir, RunDir
+
+log = logging.getLogger(__name__)
+
+
+def check_dataset(job: Job) -> DatasetReport:
+    """Examine the data set: `dataset_report.json`, and a page with pictures of every suspect."""
+    report, dataset = data_check.check_dataset(job.config.dataset, job.progress)
+    write_json(job.run.dataset_report, report.as_dict())
+    write_dataset_page(job.run.dataset_page, report, dataset)
+    return report
+
+
+def preview(job: Job) -> Path:
+    """A contact sheet of training images as batches will hold them, with outlined masks.
+
+    The images are spread evenly over the coverage of the foreground, beginning with the fullest.
+    """
+    table = job.material.dataset.train.sort_values("coverage", ascending=False)
+    rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
+    stride = build_model(job.config.model, pretrained=False).stride
+    settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
+    sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings)
+    folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
+    path = folder.with_name(f"{folder.name}.png")
+    write_picture(path, sheet)
+    return path
+
+
+def make_folds(job: Job) -> pd.DataFrame:
+    """The run's split (id, fold): the one in its folder, or a new one, saved there."""
+    with job.life.hold(wait=True):
+        job.life.begin({**runtime.environment(), "overrides": job.overrides})
+        return _divide(job)
+
+
+def _divide(job: Job) -> pd.DataFrame:
+    if not job.life.is_divided():
+        division = divide(job.material.dataset, job.config.folds, job.progress)
+        for warning in division.report.warnings():
+            log.warning("folds: %s", warning)
+        write_json(job.run.folds_report, division.report.as_dict())
+        _draw_mosaics(job, division)
+        save_folds(job.run.folds, division.folds)
+        job.life.close_folds()
+    return job.folds
+
+
+def _draw_mosaics(job: Job, division: Division) -> None:
+    """For folds by adjacency: the largest mosaics, assembled, to see whether their seams continue."""
+    if division.mosaics is None or division.tiles is None:
+        return
+    tiles = samples_of(division.tiles)
+    picture = mosaic_picture(division.mosaics, lambda tile: job.material.dataset.read_image(tiles[tile]))
+    if picture is not None:
+        write_picture(job.run.mosaics, picture)
+
+
+def train(job: Job, *, finish: bool = True) -> None:
+    """Every stage: folds, training, and with `finish` tune, predict, submit, report.
+
+    Folds that are trained already are kept; the later stages are done again where what they rest on has changed.
+    """
+    with job.runtime.group.together():
+        with job.held(wait=True):
+            job.runtime.group.on_main(_begin, job)
+        job.life.refuse_ensemble("train")
+        asked = job.config.trainer.folds
+        numbers = fold_numbers(job.folds) if asked is None else asked
+        for number in numbers:
+            select_fold(job.folds, number)  # before the first is trained
+        for number in numbers:
+            train_fold(job, number)
+        if finish:
+            finish_run(job, again=False)
+
+
+def _begin(job: Job) -> None:
+    """Begin the run and divide its images, once everything that its config names has been built on trial.
+
+    Until there are folds, a mistake in the config can be mended under the same name.
+    """
+    job.life.begin({**runtime.environment(), "overrides": job.overrides})
+    if not job.run.folds.exists():
+        network = build_model(job.config.model)
+        material = job.material
+        material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
+        _placed(job, network)
+    _divide(job)
+
+
+def _placed(job: Job, network: SegmentationNet) -> SegmentationNet:
+    """The network on its device, with what its output does not depend on frozen."""
+    placed: SegmentationNet = job.runtime.place(network, channels_last=job.config.trainer.channels_last)
+    idle = freeze_idle(placed, job.material.train_size(network.stride), job.runtime)
+    if idle:
+        log.info("%d parameters have no effect on the output and stay as they are, such as %s", len(idle), idle[0])
+    return placed
+
+
+def train_fold(job: Job, number: int) -> None:
+    """Train fold `number` from fresh weights and store the probabilities of its validation images."""
+    group, fold = job.runtime.group, job.run.fold(number)
+    split = select_fold(job.folds, number)
+    if group.agree(group.is_main and job.life.fold_is_done(number)):
+        log.info("%s is trained already", fold.path)
+        return
+    with job.held(number) as holds:
+        keeper = Keeper(fold, holds)
+        state = _trained(job, keeper, split)
+        members = Members(job.runtime, job.config, fold.weights())
+        shards = job.run.oof / f"{fold.path.name}_"
+        source = job.material.labelled
+
+        def batches(rows: list[int]) -> Iterator[Any]:
+            return job.material.eval_batches(source, rows, job.loading, members.stride)
+
+        members.store(source, job.material.rows(split.val), batches, shards, job.progress)
+        files = [*fold.weights(), fold.best, *sorted(shards.parent.glob(f"{shards.name}*.safetensors"))]
+        group.on_main(lambda: job.life.close_fold(number, files, _facts(job, fold, state)))
+
+
+def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
+    """Train to the schedule's end, from fresh weights or from where a checkpoint stands."""
+    config, fold = job.config, keeper.fold
+    seed = config.seed * 10_007 + split.number
+    runtime.seed_all(seed)
+    network = build_model(config.model, pretrained=not (fold.last.exists() or fold.previous.exists()))
+    if network.weights_report is not None:
+        job.runtime.group.on_main(write_json, fold.encoder_weights, vars(network.weights_report))
+    network = _placed(job, network)
+    data = _fold_data(job, split, network.stride, seed)
+    with EpochLog(fold) as epoch_log:
+        schedule = Schedule(config.schedule)
+        trainer = Trainer(job.runtime, schedule, config.trainer, config.optim, keeper, epoch_log, job.progress)
+        return trainer.fit(network, data, seed)
+
+
+def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
+    """What the trainer reads: batches by epoch, and the scores of a network on the validation images."""
+    material, loading = job.material, job.loading
+    loader = material.train_batches(material.rows(split.train), loading, stride, seed)
+    rows, look = material.rows(split.val), seeing(job.config, ["identity"], stride)
+    vary = material.sizes_vary(material.labelled, rows, stride)
+
+    def batches(epoch: int) -> Iterator[Batch]:
+        loader.set_epoch(epoch)
+        return iter(loader)
+
+    def validate(network: nn.Module) -> dict[str, float]:
+        job.runtime.share_buffers(network)
+        seen = material.eval_batches(material.labelled, rows, loading, stride, with_truth=True)
+        with job.runtime.evaluating(sizes_vary=vary):
+            counts = score_batches(Predictor(job.runtime, [network], look), seen)
+        return counts.summarise(job.runtime.sum_over_ranks)
+
+    return FoldData(batches, loader.sizes, validate)
+
+
+def _facts(job: Job, fold: FoldDir, state: TrainState) -> dict[str, Any]:
+    """What `done.json` tells about the training."""
+    return {
+        "monitor": job.config.trainer.monitor,
+        "best": state.best_score,
+        "best_epoch": state.best_epoch,
+        "phase_best": state.phase_best,
+        "precision": job.runtime.precision,
+        "encoder_weights": read_json(fold.encoder_weights) if fold.encoder_weights.exists() else None,
+    }

@@ -1,0 +1,261 @@
+"""The life of a run folder: begun, divided, trained, tuned, predicted, submitted, reported, by one at a time."""
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from saltern.config import RunConfig, contradictions, freeze, refuse_contradictions, thaw
+from saltern.errors import RunError
+from saltern.files import clear_leftovers, write_json, write_text
+from saltern.hold import Hold, hold
+from saltern.runs.folder import FoldDir, RunDir
+from saltern.runs.seals import Seal, Seals
+
+log = logging.getLogger(__name__)
+
+STAGES = ("tune", "predict", "submit", "report")
+"""What follows on training, in order; each rests on those before it."""
+
+
+class Life:
+    """How far a run has come, and what of it still holds; every question is answered by the files alone."""
+
+    def __init__(self, run: RunDir, config: RunConfig) -> None:
+        self.run = run
+        self.config = config
+        self.seals = Seals(run, config)
+
+    # -------------------------------------------------------------------------------- one at a time
+    @contextmanager
+    def hold(self, *, wait: bool = False) -> Iterator[Hold]:
+        """Hold what all folds share: config, split, and every artifact that follows on training.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        with hold(self.run.holds / "run", str(self.run.path), wait=wait) as held:
+            clear_leftovers(self.run.path)
+            yield held
+
+    @contextmanager
+    def hold_fold(self, number: int) -> Iterator[Hold]:
+        """Hold the folder of one fold, so that folds may be trained side by side.
+
+        Raises:
+            RunError: another process holds it.
+        """
+        fold = self.run.fold(number)
+        with hold(self.run.holds / fold.path.name, str(fold.path)) as held:
+            clear_leftovers(fold.path)
+            yield held
+
+    # ------------------------------------------------------------------------------------- beginning
+    def begin(self, environment: Mapping[str, Any]) -> None:
+        """Freeze the config in a new run folder, or make sure that the folder was begun with the same one.
+
+        As long as the run has no folds nothing rests on its config, and another one takes its place. To be called
+        while the run is held.
+
+        Raises:
+            ConfigError: the folder holds a run with other settings.
+            RunError: the folder holds something that is no run, or a process still works on a run to be overwritten.
+        """
+        run = self.run
+        if run.config.exists() and self.config.overwrite and not self._goes_on():
+            log.warning("%s: overwrite=true, the run is deleted and begun anew", run.path)
+            with ExitStack() as folds:
+                for path in sorted(run.path.glob("fold_[0-9]*")):
+                    folds.enter_context(self.hold_fold(FoldDir(path).number))
+                run.clear()
+        if run.config.exists() and run.folds.exists():
+            refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
+            return
+        if not run.is_fresh():
+            raise RunError(
+                f"{run.path}: holds files but no config.yaml and folds.csv, so it is no run. Choose another name=…"
+            )
+        write_json(run.environment, dict(environment))
+        write_text(run.config, freeze(self.config))
+
+    def _goes_on(self) -> bool:
+        """Whether `overwrite=true` is that of an interrupted run given again, which goes on like any other."""
+        run = self.run
+        try:
+            begun = thaw(run.config)
+        except RunError:  # of another version
+            return False
+        same = begun.overwrite and not run.report.exists() and not contradictions(begun, self.config)
+        if same:
+            log.info("%s: was begun with overwrite=true and goes on; delete the folder to begin anew", run.path)
+        return same
+
+    def is_divided(self) -> bool:
+        """Whether the split is made; one that nothing rests on yet and that was not closed is not."""
+        closed = self.run.seal("folds").exists() or any(self.run.path.glob("fold_[0-9]*"))
+        return self.run.folds.exists() and closed
+
+    def close_folds(self) -> None:
+        """The split is made: from here on it is what the run rests on."""
+        self.seals.close("folds", self.run.seal("folds"), [self.run.folds], [], {})
+
+    def require_folds(self) -> None:
+        """Raise a RunError where `folds.csv` is not what the run was divided into."""
+        if self.is_ensemble:
+            return
+        faults = self.seals.faults("folds", self.run.seal("folds"), [])
+        if faults:
+            raise RunError(
+                f"{self.run.path}: {'; '.join(faults)}, but everything in this run rests on its split. Put it back as "
+                "it was, or begin a run of its own (name=…), with folds=file folds.file=CSV for a split of your own."
+            )
+
+    # -------------------------------------------------------------------------------------- training
+    def close_fold(self, number: int, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
+        """Fold `number` is trained, and the probabilities of its validation images are stored."""
+        self.seals.close("fold", self.run.fold(number).done, files, [self.run.folds], facts)
+
+    def fold_is_done(self, number: int) -> bool:
+        """Whether fold `number` is trained and stored.
+
+        Raises:
+            RunError: it was, but its weights, probabilities or what they were made of have changed.
+        """
+        fold = self.run.fold(number)
+        if not fold.done.exists():
+            return False
+        faults = self.seals.faults("fold", fold.done, [self.run.folds])
+        if faults:
+            raise RunError(
+                f"{fold.path}: {'; '.join(faults)}. Put the files back; or delete {fold.done.name} there to have the "
+                "probabilities stored again by `make train`, or the whole folder to train the fold again."
+            )
+        return True
+
+    def fold_facts(self, number: int) -> dict[str, Any]:
+        """What training noted about fold `number`: monitor, best score and epoch, precision."""
+        return self.seals.read(self.run.fold(number).done).facts
+
+    def trained_folds(self, known: list[int]) -> list[int]:
+        """The folds whose probabilities count; warns where the split, with the folds `known`, has more.
+
+        Raises:
+            RunError: no fold is trained, one is half trained, or one has changed since.
+        """
+        if self.is_ensemble:
+            return self.ensemble_folds()
+        finished = [number for number in self.run.sealed_folds() if self.fold_is_done(number)]
+        begun = [number for number in known if number not in finished and self.run.fold(number).path.exists()]
+        if begun:
+            raise RunError(f"{self.run.path}: the training of folds {begun} is not finished; run `make train` again.")
+        if not finished:
+            raise RunError(f"{self.run.path}: no fold is trained yet; run `make train` first.")
+        if finished != known:
+            log.warning("only folds %s of %s are trained: scores and decision rest on their images", finished, known)
+        return finished
+
+    # ------------------------------------------------------------------------------------- ensembles
+    @property
+    def is_ensemble(self) -> bool:
+        """Whether the run is the mean of others."""
+        return self.run.ensemble.exists()
+
+    def refuse_ensemble(self, stage: str) -> None:
+        """Raise a RunError where the run is the mean of others, which has no networks of its own."""
+        if self.is_ensemble:
+            raise RunError(f"{self.run.path}: is an ensemble of other runs; there is nothing to {stage}.")
+
+    def close_ensemble(self, files: Iterable[Path], made_of: Iterable[Path], facts: Mapping[str, Any]) -> None:
+        """The means are stored; `made_of` are the members' seals, `facts` name runs, weights and folds."""
+        self.seals.close("ensemble", self.run.ensemble, files, made_of, facts)
+
+    def ensemble(self) -> Seal:
+        """The ensemble's seal.
+
+        Raises:
+            RunError: its means, or a member that is still there, have changed.
+        """
+        seal = self.seals.read(self.run.ensemble)
+        faults = [*self.seals.changed_files(seal), *self.seals.changed_ingredients(seal)]
+        if faults:
+            raise RunError(f"{self.run.path}: {'; '.join(faults)}; run `make ensemble` with overwrite=true again.")
+        return seal
+
+    def is_averaged(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the means of just these members are stored and hold."""
+        if not self.is_ensemble:
+            return False
+        seal = self.seals.read(self.run.ensemble)
+        faults = [*self.seals.changed_files(seal), *self.seals.changed_ingredients(seal)]
+        if faults:
+            log.warning("%s: averaged anew, since %s", self.run.path, "; ".join(faults))
+        return not faults and seal.facts == dict(facts)
+
+    def probability_seals(self) -> list[Path]:
+        """The seals of all stored probabilities."""
+        return [path for path in (*self._trained(), self.run.seal("predict")) if path.exists()]
+
+    def ensemble_folds(self) -> list[int]:
+        """The folds of the ensemble's split whose images have a mean; see `ensemble` for errors."""
+        return [int(number) for number in self.ensemble().facts["folds"]]
+
+    # ---------------------------------------------------------------------------------------- stages
+    def close(self, stage: str, files: Iterable[Path], facts: Mapping[str, Any] | None = None) -> None:
+        """The `stage`, one of STAGES, is done and has written `files`."""
+        self.seals.close(stage, self.run.seal(stage), files, self._ingredients(stage), facts or {})
+
+    def faults(self, stage: str) -> list[str]:
+        """Why the `stage`, one of STAGES, does not hold; none where it does."""
+        return self.seals.faults(stage, self.run.seal(stage), self._ingredients(stage))
+
+    def stages(self, *, with_test: bool) -> tuple[str, ...]:
+        """The stages of a run that has test images, or has none."""
+        return STAGES if with_test else ("tune", "report")
+
+    def is_finished(self, *, with_test: bool) -> bool:
+        """Whether every stage is done and rests on what there is; `with_test`: there are images to submit."""
+        return all(not self.faults(stage) for stage in self.stages(with_test=with_test))
+
+    def say_why(self, stage: str) -> None:
+        """Warn where `stage` had been done but rests on something that has changed since."""
+        faults = self.faults(stage)
+        if faults and self.run.seal(stage).exists():
+            log.warning("%s: %s is done anew, since %s", self.run.path, stage, "; ".join(faults))
+
+    def require(self, stage: str) -> None:
+        """Make sure that `stage`, on which the caller builds, holds; a decision edited by hand is told and kept.
+
+        Raises:
+            RunError: it does not hold; says what changed.
+        """
+        faults = self.faults(stage)
+        edited = f"{self.run.decision.name} was changed by another hand"
+        if faults == [edited]:
+            log.warning("%s: %s since it was tuned; it is used as it is", self.run.path, edited)
+        elif faults:
+            raise RunError(f"{self.run.path}: {'; '.join(faults)}; run `make {stage}` (or `make train`) again.")
+
+    def forget(self, *stages: str) -> None:
+        """Delete what the last of these stages wrote, where something under it is about to change."""
+        artifacts = {"submit": self.run.submission, "report": self.run.report}
+        for stage in stages:
+            self.run.seal(stage).unlink(missing_ok=True)
+            if stage in artifacts:
+                artifacts[stage].unlink(missing_ok=True)
+
+    def _trained(self) -> list[Path]:
+        """The seals of what training has given."""
+        if self.is_ensemble:
+            return [self.run.ensemble]
+        return [self.run.fold(number).done for number in self.run.sealed_folds()]
+
+    def _ingredients(self, stage: str) -> list[Path]:
+        run = self.run
+        table = {
+            "tune": [run.folds, *self._trained()],
+            "predict": self._trained(),
+            "submit": [run.decision, run.seal("predict")],
+            "report": [run.seal("tune"), run.decision, run.seal("submit")],
+        }
+        return [path for path in table[stage] if path.exists()]

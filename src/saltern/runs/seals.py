@@ -1,0 +1,146 @@
+"""What a stage wrote, and what it was made of: a stage is done only while both still hold."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from saltern.config import RunConfig, fingerprint
+from saltern.errors import RunError
+from saltern.files import read_json, write_json
+from saltern.runs.folder import RunDir
+
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "folds": ("dataset", "folds"),
+    "fold": ("seed", "dataset", "augment", "model", "schedule", "optim", "trainer", "inference.views"),
+    "tune": ("inference",),
+    "predict": ("dataset", "model", "inference.views"),
+    "submit": ("submission",),
+    "report": (),
+    "ensemble": (),
+}
+"""Stage → the parts of the config that decide what it writes."""
+
+Digests = dict[str, str]
+"""Path below the run folder (or `settings`) → SHA-256, hexadecimal."""
+
+
+class Seal(BaseModel):
+    """The content of a seal; stages add facts of their own."""
+
+    model_config = ConfigDict(extra="allow", strict=True, frozen=True)
+
+    files: Digests
+    made_of: Digests
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the stage added."""
+        return dict(self.model_extra or {})
+
+
+class Seals:
+    """Closes stages of one run and tells which of them still hold.
+
+    A seal is written last, in one step: without it a stage has not ended. It names every file of the stage and every
+    ingredient with its SHA-256, so that whatever is retrained, edited or exchanged later is found and named.
+    """
+
+    def __init__(self, run: RunDir, config: RunConfig) -> None:
+        self.run = run
+        self.config = config
+        self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+    def close(
+        self, stage: str, seal: Path, files: Iterable[Path], made_of: Iterable[Path], facts: Mapping[str, Any]
+    ) -> None:
+        """Write `seal` for `stage`, one of SETTINGS, over what its `files` and its ingredients are now."""
+        content = Seal(
+            files=self._digests(files),
+            made_of={**self._digests(made_of), "settings": self._settings(stage)},
+            **facts,
+        )
+        write_json(seal, content.model_dump())
+
+    def read(self, seal: Path) -> Seal:
+        """The content of `seal`.
+
+        Raises:
+            RunError: it is missing, or no seal of this version.
+        """
+        content = read_json(seal)
+        try:
+            return Seal.model_validate(content)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise RunError(
+                f"{seal}: not what this version of Saltern writes ({where or 'it'}: {first['msg']}). "
+                "Delete it and run its stage again."
+            ) from None
+
+    def faults(self, stage: str, seal: Path, made_of: Iterable[Path]) -> list[str]:
+        """Why `stage` does not hold: one sentence for each file that changed; none where it holds.
+
+        Args:
+            stage: one of SETTINGS.
+            seal: where the stage says that it ended.
+            made_of: what it would be made of today.
+        """
+        if not seal.exists():
+            return [f"{self._name(seal)} is not there"]
+        content = self.read(seal)
+        now = {**self._digests(path for path in made_of if path.exists()), "settings": self._settings(stage)}
+        then = content.made_of
+        return [
+            *self.changed_files(content),
+            *(f"{_said(name)} changed since" for name in now if name in then and now[name] != then[name]),
+            *(f"{_said(name)} came since" for name in now if name not in then),
+            *(f"{_said(name)} went since" for name in then if name not in now),
+        ]
+
+    def changed_ingredients(self, content: Seal) -> list[str]:
+        """The ingredients of a seal that are still there, but changed, a sentence each."""
+        paths = {name: self.run.path / name for name in content.made_of if name != "settings"}
+        return [
+            f"{name} changed since"
+            for name, path in paths.items()
+            if path.is_file() and self._digest(path) != content.made_of[name]
+        ]
+
+    def changed_files(self, content: Seal) -> list[str]:
+        """The files of a seal that are gone or changed, a sentence each."""
+        found = []
+        for name, digest in content.files.items():
+            path = self.run.path / name
+            if not path.is_file():
+                found.append(f"{name} is gone")
+            elif self._digest(path) != digest:
+                found.append(f"{name} was changed by another hand")
+        return found
+
+    def _digests(self, paths: Iterable[Path]) -> Digests:
+        return {self._name(path): self._digest(path) for path in paths}
+
+    def _name(self, path: Path) -> str:
+        return Path(os.path.relpath(path, self.run.path)).as_posix()  # members of an ensemble lie beside it
+
+    def _digest(self, path: Path) -> str:
+        """SHA-256 of a file; read again only where its inode, size or times say so."""
+        found = path.stat()
+        state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        known = self._known.get(path)
+        if known is None or known[0] != state:
+            with path.open("rb") as file:
+                known = self._known[path] = (state, hashlib.file_digest(file, "sha256").hexdigest())
+        return known[1]
+
+    def _settings(self, stage: str) -> str:
+        return fingerprint(self.config, SETTINGS[stage])
+
+
+def _said(name: str) -> str:
+    return "config.yaml" if name == "settings" else name
