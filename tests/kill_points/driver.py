@@ -1,0 +1,196 @@
+"""Runs commands in forked children, and ends one just before its n-th change of the file system.
+
+A child that is ended so has no last words, as after SIGKILL: Python's clean-up does not run, and what it had not
+flushed is lost. torch does its work in the children alone, since its threads do not outlive a fork.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import runpy
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+KILLED = 137
+CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
+UNSTABLE = ("images_per_s", "platform")
+
+
+class Counter:
+    """Counts changes below a folder, and ends the process before number `last`, counted from 1; 0 is never."""
+
+    def __init__(self, root: Path, last: int) -> None:
+        self.root = os.path.realpath(root)
+        self.last = last
+        self.seen: list[str] = []
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        """An audit hook: see `sys.addaudithook`."""
+        if event == "open":
+            path, _, flags = arguments
+            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+                return
+        elif event in CHANGES:
+            path = arguments[0]
+        else:
+            return
+        if not isinstance(path, str | bytes | os.PathLike) or not os.path.abspath(os.fsdecode(path)).startswith(
+            self.root
+        ):
+            return
+        self.seen.append(f"{event} {os.path.relpath(os.fsdecode(path), self.root)}")
+        if len(self.seen) == self.last:
+            os._exit(KILLED)
+
+
+def fork(work: Callable[[], None], root: Path, last: int = 0) -> tuple[int, list[str], str]:
+    """Do `work` in a child; gives its exit status, the changes that it made, and what it printed."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        counter = Counter(root, last)
+        sys.addaudithook(counter)
+        said = io.StringIO()
+        status = 0
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                work()
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            said.write(traceback.format_exc())
+            status = 1
+        with os.fdopen(writer, "w") as pipe:
+            json.dump([counter.seen, said.getvalue()[-3000:]], pipe)
+        os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        text = pipe.read()
+    _, status = os.waitpid(child, 0)
+    seen, said_text = json.loads(text) if text else ([], "")
+    return os.waitstatus_to_exitcode(status), seen, said_text
+
+
+def script(name: str, overrides: list[str]) -> Callable[[], None]:
+    """A script's entry, as `make` calls it in the working folder."""
+
+    def run() -> None:
+        sys.path.insert(0, str(SCRIPTS))
+        sys.argv = [str(SCRIPTS / f"{name}.py"), *overrides]
+        runpy.run_path(sys.argv[0], run_name="__main__")
+
+    return run
+
+
+def state(run: Path) -> dict[str, str]:
+    """Every artifact of a run that must come out the same → its SHA-256; speeds and event files are left out."""
+    found = {}
+    for path in sorted(run.rglob("*")):
+        name = path.relative_to(run).as_posix()
+        if not path.is_file() or "tensorboard" in name or name.endswith((".html", "metrics.csv", "environment.json")):
+            continue
+        if name.endswith("done/report.json"):  # holds the hash of the page, and so of the speeds on it
+            continue
+        found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    for path in run.glob("fold_*/metrics.csv"):
+        rows = [line.split(",") for line in path.read_text().splitlines()]
+        kept = [number for number, name in enumerate(rows[0]) if name not in UNSTABLE]
+        found[path.relative_to(run).as_posix()] = str([[row[number] for number in kept] for row in rows])
+    return found
+
+
+def fold_training(folder: Path, settings: dict[str, object]) -> Callable[[], None]:
+    """The training of the smallest of folds, without a run around it."""
+
+    def run() -> None:
+        sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
+        from fold_runs import data, fresh, phases, trainer
+
+        from saltern.files import clear_leftovers
+
+        clear_leftovers(folder)  # as whoever holds a fold does
+        schedule = phases(epochs=2, lr_policy="cosine_restarts", cycles=2, snapshots=bool(settings["snapshots"]))
+        engine, _ = trainer(folder, schedule, **({"ema_decay": 0.9} if settings["average"] else {}))
+        engine.fit(fresh(), data(), seed=7)
+
+    return run
+
+
+@dataclass
+class Task:
+    """What to end before its changes, and what goes on from there."""
+
+    run: str
+    """The folder whose state counts."""
+    first: tuple[str, list[str] | dict[str, object]]
+    """A script with its overrides, or `fold` with its settings: what is ended."""
+    then: tuple[str, list[str] | dict[str, object]]
+    """What is done after that."""
+    before: str | None = None
+    """A folder from which each try starts; None: nothing."""
+    points: int = 0
+    """At most this many changes, evenly spread; 0 is all."""
+
+    def work(self, step: tuple[str, list[str] | dict[str, object]]) -> Callable[[], None]:
+        """What a step does."""
+        name, settings = step
+        if isinstance(settings, dict):
+            return fold_training(Path(self.run), settings)
+        return script(name, settings)
+
+    def fresh(self) -> None:
+        """Begin a try."""
+        shutil.rmtree(self.run, ignore_errors=True)
+        if self.before is not None:
+            shutil.copytree(self.before, self.run)
+
+
+def enumerate_kills(task: Task) -> dict[str, object]:
+    """End the first step before each of its changes, do what follows; the outcome must be the undisturbed one."""
+    run = Path(task.run)
+    task.fresh()
+    status, seen, said = fork(task.work(task.first), run)
+    assert status == 0, said
+    status, _, said = fork(task.work(task.then), run)
+    assert status == 0, said
+    right = state(run)
+    numbers = list(range(1, len(seen) + 1))
+    if task.points and task.points < len(numbers):
+        numbers = [numbers[round(index * (len(numbers) - 1) / (task.points - 1))] for index in range(task.points)]
+    killed, wrong = 0, []
+    for number in numbers:
+        where = f"{number}, before {seen[number - 1]}"
+        task.fresh()
+        status, _, said = fork(task.work(task.first), run, number)
+        if status not in (KILLED, 0):  # 0: this time there was a change less
+            wrong.append(f"{where}: ended with {status}: {said}")
+            continue
+        killed += status == KILLED
+        status, _, said = fork(task.work(task.then), run)
+        now = state(run)
+        if status or now != right:
+            differing = sorted(key for key in right.keys() | now.keys() if right.get(key) != now.get(key))
+            wrong.append(f"{where}: then status {status}, {differing[:5]} differ\n{said}")
+        litter = [path.name for path in run.rglob("*.tmp")]
+        if litter:
+            wrong.append(f"{where}: left {litter[:3]}")
+    return {"changes": len(seen), "killed": killed, "files": len(right), "wrong": wrong, "seen": seen}
+
+
+def main() -> None:
+    """Read a task as JSON from the first argument, print what was found as JSON."""
+    import saltern.pipeline  # noqa: F401 (imported once, before the forks)
+
+    sys.stdout.write(json.dumps(enumerate_kills(Task(**json.loads(sys.argv[1])))) + "\n")
+
+
+if __name__ == "__main__":
+    main()
