@@ -36,7 +36,9 @@ class Life:
             RunError: another process holds it.
         """
         with hold(self.run.holds / "run", str(self.run.path), wait=wait) as held:
-            clear_leftovers(self.run.path)
+            run = self.run
+            for folder in (run.path, run.oof, run.test, run.seal("tune").parent, run.voc_results.parent):
+                clear_leftovers(folder)
             yield held
 
     @contextmanager
@@ -48,7 +50,8 @@ class Life:
         """
         fold = self.run.fold(number)
         with hold(self.run.holds / fold.path.name, str(fold.path)) as held:
-            clear_leftovers(fold.path)
+            for folder in (fold.path, self.run.oof):
+                clear_leftovers(folder)
             yield held
 
     # ------------------------------------------------------------------------------------- beginning
