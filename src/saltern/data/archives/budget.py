@@ -6,12 +6,16 @@ from saltern.errors import DataError
 
 MAX_BYTES = 400 << 30
 """More than this unpacked is taken for an attack or a mistake."""
-MAX_FILES = 500_000
+MAX_FILES = 300_000
 """Entries of an archive, and files of an import: their table is held in memory."""
 MAX_RATIO = 300
 """Unpacked over packed bytes; data of images stays far below, and zip itself can reach about 1,000 …"""
 RATIO_FROM = 256 << 20
 """… but only from this many unpacked bytes on."""
+MIN_PACKED = 16
+"""Packed bytes a file; an image has hundreds …"""
+FILES_FROM = 50_000
+"""… but only from this many files on."""
 MAX_DEPTH = 3
 """Archives within archives within archives."""
 
@@ -40,6 +44,10 @@ class Budget:
         self.files += 1
         if self.files > MAX_FILES:
             raise too_many(where)
+        if self.files > FILES_FROM and self.files * MIN_PACKED > self.packed:
+            raise DataError(
+                f"{where}: {self.packed:,} packed bytes become over {self.files:,} files; refused as a bomb."
+            )
 
 
 def too_many(where: str) -> DataError:

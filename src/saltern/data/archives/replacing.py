@@ -138,7 +138,7 @@ def _put(path: Path, content: Path, name: str) -> bool:
 def put_in_place(content: Path, root: Path) -> None:
     """Rename `content` to `root`; what lay there is set aside first, comes back if that fails, and is deleted at last.
 
-    Killed in between, the folder set aside is what `recover` finds.
+    The folder set aside is no leftover to be cleared: killed in between, it holds all there is, and `recover` finds it.
     """
     aside = _aside(root)
     try:
@@ -149,7 +149,10 @@ def put_in_place(content: Path, root: Path) -> None:
         if aside.exists() and not root.exists():
             aside.rename(root)
         raise
-    _discard(aside)
+    try:
+        _discard(aside)
+    except OSError as error:
+        log.warning("%s is not deleted (%s); the next import will", aside, error.strerror)
 
 
 def recover(root: Path) -> None:

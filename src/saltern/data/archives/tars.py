@@ -95,29 +95,28 @@ class TarArchive:
         headers: Any = _Headers(self._stream, self._where)
         with reading(self._where):
             file: Any = tarfile.TarFile(fileobj=headers, mode="r")
-        for _ in range(budget.MAX_FILES):
-            with reading(self._where):
+            for _ in range(budget.MAX_FILES):
                 entry = file.next()
-                file.members = []  # else each stays in memory with all its headers
+                if entry is None:
+                    break
+                file.members.clear()  # else each stays in memory with all its headers
                 headers.entry()
-            if entry is None:
-                break
-            self._require_plain(entry)
-            if not entry.isdir():
-                yield Member(entry.name, entry.size, entry.offset_data)
-        else:
-            raise budget.too_many(self._where)
-        with reading(self._where):
+                self._require_plain(entry)
+                if not entry.isdir():
+                    yield Member(entry.name, entry.size, entry.offset_data)
+            else:
+                raise budget.too_many(self._where)
             self._check_end(file.offset)
 
     def _require_plain(self, entry: tarfile.TarInfo) -> None:
-        name = shown(entry.name)
         if not (entry.isreg() or entry.isdir()):
-            raise DataError(f"{self._where}: {name} is a link or a device; only plain files are unpacked.")
+            raise DataError(f"{self._where}: {shown(entry.name)} is a link or a device; only plain files are unpacked.")
         if entry.issparse():
-            raise DataError(f"{self._where}: {name} is stored as a sparse file; pack it anew without --sparse.")
+            raise DataError(
+                f"{self._where}: {shown(entry.name)} is stored as a sparse file; pack it anew without --sparse."
+            )
         if entry.size < 0 or len(entry.pax_headers) > 1000:
-            raise damaged(self._where, f"the header of {name} cannot be")
+            raise damaged(self._where, f"the header of {shown(entry.name)} cannot be")
 
     def _check_end(self, offset: int) -> None:
         """A tar ends with a block of zeros; tarfile takes a cut or a damaged header for the end, without a word.

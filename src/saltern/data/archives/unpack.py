@@ -69,7 +69,7 @@ class Unpacker:
             ahead.count(where)
             ahead.take(member.size, where)
             if _JUNK.isdisjoint(member.name.split("/")):
-                members.append(replace(member, name="/".join(plain_parts(member.name, where))))
+                members.append(Member("/".join(plain_parts(member.name, where)), member.size, member.at))
         needed, free = ahead.bytes - self.budget.bytes, shutil.disk_usage(self.ground.folder).free
         if needed > free:
             raise DataError(f"{where}: needs {needed:,} bytes, the disk has {free:,} left; free some space.")

@@ -71,16 +71,17 @@ class ZipArchive:
                 yield Member(entry.orig_filename, entry.file_size, entry)  # filename itself ends at a NUL
 
     def _require_plain(self, entry: zipfile.ZipInfo) -> None:
-        name = shown(entry.filename)
         if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise DataError(f"{self._where}: {name} is a link or a device; only plain files are unpacked.")
+            raise DataError(
+                f"{self._where}: {shown(entry.filename)} is a link or a device; only plain files are unpacked."
+            )
         if entry.flag_bits & 1:
-            raise DataError(f"{self._where}: {name} is encrypted. {REPACK}")
+            raise DataError(f"{self._where}: {shown(entry.filename)} is encrypted. {REPACK}")
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             method = _METHODS.get(entry.compress_type, f"method {entry.compress_type}")
             raise DataError(
-                f"{self._where}: {name} is packed by {method}; zip files are read here as every tool writes them by "
-                f"default, stored or deflated. {REPACK}"
+                f"{self._where}: {shown(entry.filename)} is packed by {method}; zip files are read here as every tool "
+                f"writes them by default, stored or deflated. {REPACK}"
             )
 
     def chunks(self, member: Member) -> Iterator[bytes]:
