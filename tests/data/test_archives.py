@@ -226,7 +226,7 @@ def test_a_zip_whose_table_lies_about_a_size_is_refused(tmp_path: Path, target: 
         import_archive(tmp_path / "lie.zip", target)
 
 
-def test_archives_nested_too_deep_encrypted_or_repeating_are_refused(tmp_path: Path, target: TgsConfig) -> None:
+def test_archives_nested_too_deep_or_repeating_are_refused(tmp_path: Path, target: TgsConfig) -> None:
     nested = zip_of({"a.csv": b""})
     for _ in range(4):
         nested = zip_of({"x.zip": nested})
@@ -239,11 +239,18 @@ def test_archives_nested_too_deep_encrypted_or_repeating_are_refused(tmp_path: P
             archive.writestr("a.csv", b"2")
     with pytest.raises(DataError, match="twice"):
         import_archive(tmp_path / "twice.zip", target)
+
+
+@pytest.mark.parametrize(("at", "value", "said"), [(8, 1, "encrypted"), (10, 9, "Deflate64"), (10, 14, "LZMA")])
+def test_what_other_tools_can_read_is_sent_there(
+    tmp_path: Path, target: TgsConfig, at: int, value: int, said: str
+) -> None:
+    """To download such an archive again does not help."""
     content = bytearray(zip_of({"a.csv": b"1"}))
-    content[content.rfind(b"PK\x01\x02") + 8] |= 1
-    (tmp_path / "locked.zip").write_bytes(content)
-    with pytest.raises(DataError, match="encrypted"):
-        import_archive(tmp_path / "locked.zip", target)
+    content[content.rfind(b"PK\x01\x02") + at] = value  # the flags, the method of compression
+    (tmp_path / "set.zip").write_bytes(content)
+    with pytest.raises(DataError, match=f"{said}.* Unpack it with 7-Zip or unzip and set dataset.root"):
+        import_archive(tmp_path / "set.zip", target)
 
 
 def test_what_is_no_archive_is_told(tmp_path: Path, target: TgsConfig) -> None:

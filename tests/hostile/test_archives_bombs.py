@@ -105,8 +105,8 @@ def streams(draw: random.Random) -> Iterator[tuple[str, bytes]]:
             name = "__MACOSX/a" if what == "junk" else "a.bmp"
             start = header(name, size, tarfile.XHDTYPE if what == "a header" else tarfile.REGTYPE)
             yield f"{what} in {kind}", pack(start) + plenty * draw.randint(20, 128)
-        entries = b"".join(header(f"{number}", 0) for number in range(2000))
-        yield f"empty files in {kind}", pack(entries) * 151
+    entries = b"".join(header(f"{number}", 0) for number in range(2000))
+    yield "empty files", draw.choice(list(PACKERS.values()))(entries) * 151
     yield "a dictionary of 4 GiB in xz", greedy_xz()
 
 

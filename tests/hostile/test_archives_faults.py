@@ -111,7 +111,7 @@ def test_faults_at_every_step(
     tmp_path: Path,
 ) -> None:
     mine, (old, new) = tally("archives (faults)"), sets
-    archives = {"old.zip": zip_of(old), "new.tar": tar_of(new), "nested.zip": zip_of({"all/set.zip": zip_of(new)})}
+    archives = {"old.zip": zip_of(old), "new.tar": tar_of(new), "nested.zip": zip_of({"set.zip": zip_of(new)})}
     put(tmp_path / "in", archives)
     ready, kept = tmp_path / "ready" / "tgs", MINE if earlier else {}
     ready.parent.mkdir()

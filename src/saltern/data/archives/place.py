@@ -114,7 +114,7 @@ def _import(
     finally:
         delete(staging)
     if kept:
-        log.info("%s: kept what the import did not write: %s", root, _listed(kept))
+        log.info("%s: kept what the import did not write: %s", root, _listed(sorted(kept)))
     return len(written)
 
 

@@ -79,14 +79,17 @@ class Belongings:
                 why = "was changed after the import" if name in self.before else "was not written by the import"
                 blocked.append(f"{shown(name)} {why}, and the archive holds another one")
         if blocked:
-            blocked.append("nothing was changed. Move these away or delete them, or set dataset.root to another folder")
-            raise DataError.of(str(self.root), blocked)
+            raise DataError(
+                f"{DataError.of(str(self.root), blocked)}\n"
+                "Nothing was changed. Move these away or delete them, or set dataset.root to another folder."
+            )
         return kept
 
     def _entries(self) -> Iterator[tuple[str, Path]]:
         """Files, links, and folders that the user made and left empty."""
         made = {parent for name in self.before for parent in _parents(name)}
         for folder, folders, files in os.walk(self.root, onerror=_raise) if self.root.is_dir() else ():
+            folders.sort()
             links = [name for name in folders if (Path(folder) / name).is_symlink()]
             paths = [Path(folder) / name for name in sorted(files + links)]
             if not folders and not files and Path(folder) != self.root:
