@@ -9,7 +9,7 @@ from pathlib import Path
 
 from saltern.config import DatasetConfig
 from saltern.data.archives.budget import Budget
-from saltern.data.archives.formats import FORMATS, is_archive
+from saltern.data.archives.formats import FORMATS, is_archive, stem_of
 from saltern.data.archives.ground import Ground
 from saltern.data.archives.names import folded, shown
 from saltern.data.archives.replacing import MANIFEST, Belongings, put_in_place, read_manifest, recover
@@ -58,7 +58,7 @@ def import_archive(archive: str | Path, config: DatasetConfig, progress: Progres
             untouched.
         StorageError: the disk; the same holds.
     """
-    source, root = Path(archive).expanduser(), Path(config.root).expanduser().resolve()
+    source, root = Path(archive).expanduser(), Path(os.path.realpath(Path(config.root).expanduser()))
     sources = _sources(source)
     with storage_errors(root):
         recover(root)
@@ -94,7 +94,7 @@ def _import(
         ground = Ground(staging)
         unpacker = Unpacker(ground, Budget(sum(path.stat().st_size for path in sources)), progress)
         for path in sources:
-            unpacker.unpack(path, inner=inner or path.stem in ("train", "test"))
+            unpacker.unpack(path, inner=inner or stem_of(path) in ("train", "test"))
         wrapping = _wrapping(ground)
         content = ground.folder / wrapping
         _leave_out_manifests(ground, wrapping)
@@ -132,7 +132,10 @@ def _sources(source: Path) -> list[Path]:
         return [source]
     if not source.is_dir():
         raise DataError(f"{source}: no such file or folder; expected an archive, or a folder with archives and CSVs.")
-    found = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
+    try:
+        found = sorted(path for path in source.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise DataError(f"{source}: cannot be read ({error.strerror}).") from error
     wanted = [path for path in found if is_archive(path) or path.suffix.lower() == ".csv"]
     if not any(is_archive(path) for path in wanted):
         raise DataError(f"{source}: no archive in this folder; expected files ending in {', '.join(FORMATS)}.")
