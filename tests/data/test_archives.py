@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from saltern.config import DatasetConfig, SampleConfig, TgsConfig, VocConfig
-from saltern.data.archives import unpack as unpacking
-from saltern.data.archives.place import MANIFEST, import_archive
+from saltern.data.archives import budget
+from saltern.data.archives.place import import_archive
+from saltern.data.archives.replacing import MANIFEST
 from saltern.data.layouts.opening import open_dataset
 from saltern.errors import DataError
 
@@ -171,7 +172,7 @@ def test_paths_that_leave_the_target_are_refused(tmp_path: Path, target: TgsConf
     else:
         with tarfile.open(path, "w") as archive:
             archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    with pytest.raises(DataError, match="leaves the target folder"):
+    with pytest.raises(DataError, match="no plain path below the target folder"):
         import_archive(path, target)
     assert sorted(item.name for item in tmp_path.rglob("*")) == sorted([path.name, "out"])
 
@@ -198,7 +199,7 @@ def test_links_in_a_zip_are_refused(tmp_path: Path, target: TgsConfig) -> None:
 def test_bombs_are_refused_by_what_they_declare_and_by_what_they_hold(
     tmp_path: Path, target: TgsConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "RATIO_FROM", 1 << 20)
+    monkeypatch.setattr(budget, "RATIO_FROM", 1 << 20)
     (tmp_path / "bomb.zip").write_bytes(zip_of({"a.bmp": bytes(8 << 20)}))
     with pytest.raises(DataError, match="refused as a bomb"):
         import_archive(tmp_path / "bomb.zip", target)
@@ -206,11 +207,11 @@ def test_bombs_are_refused_by_what_they_declare_and_by_what_they_hold(
     (tmp_path / "many.zip").write_bytes(zip_of({f"{number}.zip": inner for number in range(8)}))
     with pytest.raises(DataError, match="refused as a bomb"):
         import_archive(tmp_path / "many.zip", target)
-    monkeypatch.setattr(unpacking, "MAX_BYTES", 1000)
+    monkeypatch.setattr(budget, "MAX_BYTES", 1000)
     (tmp_path / "large.zip").write_bytes(zip_of({"a.bmp": os.urandom(2000)}))
     with pytest.raises(DataError, match="refused as absurd"):
         import_archive(tmp_path / "large.zip", target)
-    monkeypatch.setattr(unpacking, "MAX_FILES", 3)
+    monkeypatch.setattr(budget, "MAX_FILES", 3)
     (tmp_path / "files.zip").write_bytes(zip_of({str(number): b"" for number in range(5)}))
     with pytest.raises(DataError, match="more than 3 files"):
         import_archive(tmp_path / "files.zip", target)
@@ -225,7 +226,7 @@ def test_a_zip_whose_table_lies_about_a_size_is_refused(tmp_path: Path, target: 
         import_archive(tmp_path / "lie.zip", target)
 
 
-def test_archives_nested_too_deep_encrypted_or_repeating_are_refused(tmp_path: Path, target: TgsConfig) -> None:
+def test_archives_nested_too_deep_or_repeating_are_refused(tmp_path: Path, target: TgsConfig) -> None:
     nested = zip_of({"a.csv": b""})
     for _ in range(4):
         nested = zip_of({"x.zip": nested})
@@ -238,11 +239,18 @@ def test_archives_nested_too_deep_encrypted_or_repeating_are_refused(tmp_path: P
             archive.writestr("a.csv", b"2")
     with pytest.raises(DataError, match="twice"):
         import_archive(tmp_path / "twice.zip", target)
+
+
+@pytest.mark.parametrize(("at", "value", "said"), [(8, 1, "encrypted"), (10, 9, "Deflate64"), (10, 14, "LZMA")])
+def test_what_other_tools_can_read_is_sent_there(
+    tmp_path: Path, target: TgsConfig, at: int, value: int, said: str
+) -> None:
+    """To download such an archive again does not help."""
     content = bytearray(zip_of({"a.csv": b"1"}))
-    content[content.rfind(b"PK\x01\x02") + 8] |= 1
-    (tmp_path / "locked.zip").write_bytes(content)
-    with pytest.raises(DataError, match="encrypted"):
-        import_archive(tmp_path / "locked.zip", target)
+    content[content.rfind(b"PK\x01\x02") + at] = value  # the flags, the method of compression
+    (tmp_path / "set.zip").write_bytes(content)
+    with pytest.raises(DataError, match=f"{said}.* Unpack it with 7-Zip or unzip and set dataset.root"):
+        import_archive(tmp_path / "set.zip", target)
 
 
 def test_what_is_no_archive_is_told(tmp_path: Path, target: TgsConfig) -> None:

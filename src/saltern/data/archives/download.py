@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from saltern.errors import ConfigError, DataError
-from saltern.files import temporary_beside
+from saltern.files import clear_leftovers, delete, temporary_beside
 
 Runner = Callable[[Sequence[str]], tuple[int, str]]
 """Runs a command and gives its exit status with all it printed."""
@@ -56,6 +56,7 @@ def download_competition(
     _require_token(os.environ if environment is None else environment)
     part = temporary_beside(archive)
     try:
+        clear_leftovers(archive.parent)
         part.mkdir(parents=True)
         status, said = run([program, "competitions", "download", "-c", competition, "-p", str(part)])
         if status:
@@ -67,7 +68,7 @@ def download_competition(
     except OSError as error:
         raise DataError(f"{archive}: could not be downloaded ({error.strerror}).") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        delete(part)
     return archive
 
 
