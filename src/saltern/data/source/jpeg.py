@@ -39,6 +39,8 @@ def decode_strictly(data: Any, mode: str, where: object) -> np.ndarray:
     except (ValueError, MemoryError) as error:
         reason = str(error)
         if _SUBSAMPLING in reason:
-            reason = "its header is damaged, or colours are subsampled in an unusual way, none of 4:4:4, 4:2:2 and 4:2:0"
+            reason = (
+                "its header is damaged, or colours are subsampled in an unusual way, none of 4:4:4, 4:2:2 and 4:2:0"
+            )
         raise unreadable(where, reason) from error
     return pixels[..., 0] if mode == "L" else pixels

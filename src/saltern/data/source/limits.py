@@ -16,6 +16,8 @@ MAX_PIXELS_AT_ONCE = 1 << 26
 """67 million pixels decoded at the same time by all threads, about 1 GB; one larger image is decoded alone."""
 MAX_TABLE_BYTES = 1 << 30
 """1 GiB a CSV."""
+MAX_LIST_BYTES = 1 << 24
+"""16 MiB a list of names: about a million."""
 MAX_CELLS = 10_000_000
 """Cells of a CSV, rows times columns: five million rows of an id and a mask."""
 MAX_CELL = 1 << 26
