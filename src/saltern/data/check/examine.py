@@ -83,7 +83,7 @@ def check_dataset(
     problems = Problems(dataset.root)
     items = problems.sift("unreadable files", inspect_dataset(dataset, progress))
     unreadable = [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
-    findings = [*unreadable, *find_all(items), *_tables(dataset, _id_column(config))]
+    findings = [*unreadable, *find_all(items, progress), *_tables(dataset, _id_column(config))]
     findings.sort(key=lambda item: SEVERITIES.index(item.severity))
     labelled = [item for item in items if item.labelled]
     report = DatasetReport(

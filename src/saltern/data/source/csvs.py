@@ -85,7 +85,7 @@ def unique_ids(table: pd.DataFrame, path: Path, problems: Problems, column: str 
     """`table` with the first row of each id; ids that come again, and empty ones, become problems."""
     for name, times in table[column].value_counts().items():
         if times > 1:
-            problems.add("duplicate ids", f"{path}: the id {shown(name)} stands {times} times; expected once")
+            problems.add("duplicate ids", f"{path}: the id {shown(str(name))} stands {times} times; expected once")
     empty = int((table[column] == "").sum())
     if empty:
         problems.add("empty ids", f"{path}: {empty} rows without an id")

@@ -83,7 +83,8 @@ class RleForm:
         longest = (size[0] * size[1] + 2) * _NUMBER  # of every other pixel a run of one
         if len(text) > longest:
             raise DataError(
-                f"{where}: {len(text):,} characters of run lengths; an image of {size[0]} x {size[1]} has at most {longest:,}."
+                f"{where}: {len(text):,} characters of run lengths; those of an image of {size[0]} x {size[1]} "
+                f"have at most {longest:,}."
             )
         try:
             return rle.decode(text, size, order=self.order, index_base=self.index_base, relative=self.relative)
@@ -182,10 +183,10 @@ class Entry:
 
 
 def measure(entries: Sequence[Entry], mask_values: MaskValues, rle_form: RleForm, problems: Problems) -> pd.DataFrame:
-    """Open every file of `entries`: the sample table of those that are sound; the others become problems, as do ids that
-    a later stage could not carry.
+    """Open every file of `entries`: the sample table of those that are sound; the others become problems.
 
-    Sizes come from the headers (a PNG's checksums are verified too), coverage from the decoded masks.
+    So do ids that a later stage could not carry. Sizes come from the headers (a PNG's checksums are verified too),
+    coverage from the decoded masks.
     """
 
     def opened(entry: Entry) -> Entry:

@@ -1,8 +1,8 @@
 """Strict reading of image files: what is damaged is refused, never half decoded.
 
 How much damage can be known depends on the format. A PNG has checksums, and all are verified. A JPEG has none, but any
-loss, and most changes, leave its coded data too short or too long, which is refused (see `jpeg`). TIFF, GIF and WebP are
-refused where a part is missing or cannot be decoded. Changed bytes of uncompressed pixels (BMP, TIFF) cannot be known.
+loss leaves its coded data too short or too long, which is refused (see `jpeg`). TIFF, GIF and WebP are refused where a
+part is missing or cannot be decoded. Changed bytes of uncompressed pixels (BMP, TIFF) cannot be known.
 """
 
 import io

@@ -1,8 +1,8 @@
 """JPEG decoded strictly: what libjpeg would warn of and guess at is refused.
 
-Pillow and OpenCV hide the warnings of libjpeg or print them, and give an image in which a part is grey, shifted or taken
-from elsewhere. What no decoder can notice is a changed bit after which the coded data still end where they should: a JPEG
-has no checksum.
+Pillow and OpenCV hide the warnings of libjpeg or print them, and give an image in which a part is grey, shifted or
+taken from elsewhere. What no decoder can notice is a changed bit after which the coded data still end where they
+should: a JPEG has no checksum.
 """
 
 from typing import Any
@@ -39,8 +39,6 @@ def decode_strictly(data: Any, mode: str, where: object) -> np.ndarray:
     except (ValueError, MemoryError) as error:
         reason = str(error)
         if _SUBSAMPLING in reason:
-            reason = (
-                "its header is damaged, or colours are subsampled in an unusual way, none of 4:4:4, 4:2:2 and 4:2:0"
-            )
+            reason = "its header is damaged, or its colours are subsampled otherwise than 4:4:4, 4:2:2 or 4:2:0"
         raise unreadable(where, reason) from error
     return pixels[..., 0] if mode == "L" else pixels
