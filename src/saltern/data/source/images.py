@@ -6,6 +6,7 @@ part is missing or cannot be decoded. Changed bytes of uncompressed pixels (BMP,
 """
 
 import io
+import warnings
 from pathlib import Path
 
 import cv2
@@ -15,15 +16,17 @@ from PIL import Image
 from saltern.data.source.jpeg import decode_strictly
 from saltern.data.source.limits import MAX_IMAGE_BYTES, read_bytes, require_file
 from saltern.data.source.png import SIGNATURE, Png
+from saltern.data.source.tiff import bits_of, silence_libtiff, verify_strips
 from saltern.data.source.unreadable import check_size, unreadable
 from saltern.errors import DataError
 
 Image.MAX_IMAGE_PIXELS = None  # `check_size` refuses more than MAX_PIXELS, and Pillow would warn of less
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata; what concerns pixels is an error
+silence_libtiff()
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """Pillow's other decoders, of which some start programs, stay unused."""
 _BY_OPENCV = {(8, 0), (16, 0), (8, 2), (16, 2), (16, 4), (16, 6)}
 """(bits, colour) of the PNGs that OpenCV decodes: to the same values several times faster, and 16 bits whole."""
-_BITS_TAG, _COMPRESSION_TAG, _JPEG_TABLES_TAG = 258, 259, 347
 
 
 def read_size(path: Path) -> tuple[int, int]:
@@ -94,7 +97,7 @@ def decode_values(data: bytes, where: object) -> np.ndarray:
     image = _decode(data, where)
     if isinstance(image, np.ndarray):
         return image if image.ndim == 2 else _one_channel(image, where)
-    bits = data[24] if data.startswith(SIGNATURE) else _tiff_bits(image)
+    bits = data[24] if data.startswith(SIGNATURE) else bits_of(image)
     if image.mode in ("L", "P", "1"):
         values = np.asarray(image, dtype=np.uint8)
         narrow = image.mode == "L" and bits in (2, 4)
@@ -130,7 +133,7 @@ def _decode(data: bytes, where: object) -> np.ndarray | Image.Image:
                 if image.mode != "CMYK":
                     return pixels
             elif image.format == "TIFF":
-                _verify_tiff(image, data, where)
+                verify_strips(image, data, where)
             image.load()
             return image
     except DataError:
@@ -163,22 +166,3 @@ def _check_palette(image: Image.Image, where: object) -> None:
     colours, highest = len(image.getpalette() or []) // 3, int(np.asarray(image).max())
     if highest >= colours:
         raise unreadable(where, f"its palette has {colours} colours, but a pixel asks for number {highest + 1}")
-
-
-def _tiff_bits(image: Image.Image) -> int:
-    """Bits a value of a TIFF; 8 for all other formats, which have no more."""
-    tags = getattr(image, "tag_v2", {})
-    bits = tags.get(_BITS_TAG, 8)
-    return max(bits) if isinstance(bits, tuple) else int(bits)
-
-
-def _verify_tiff(image: Image.Image, data: bytes, where: object) -> None:
-    """Decode every JPEG within a TIFF strictly; libtiff hides what libjpeg warns of."""
-    tags = image.tag_v2  # type: ignore[attr-defined]
-    if tags.get(_COMPRESSION_TAG) != 7:
-        return
-    tables = tags.get(_JPEG_TABLES_TAG, b"")
-    for offset, count in ((273, 279), (324, 325)):
-        for start, length in zip(tags.get(offset, ()), tags.get(count, ()), strict=True):
-            part = data[start : start + length]
-            decode_strictly(tables[:-2] + part[2:] if tables else part, "CMYK" if image.mode == "CMYK" else "L", where)

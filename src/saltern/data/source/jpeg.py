@@ -5,23 +5,23 @@ taken from elsewhere. What no decoder can notice is a changed bit after which th
 should: a JPEG has no checksum.
 """
 
-from typing import Any
-
 import numpy as np
 import simplejpeg
 
 from saltern.data.source.unreadable import unreadable
 
-_SCAN = b"\xff\xda"
+_SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MOST_SCANS = 500
 """A progressive image has about ten; each is a pass over all pixels, and a few bytes suffice for one."""
 _SUBSAMPLING = "subsampling level"
 _FORMS = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 """Pillow's modes of a JPEG → simplejpeg's names."""
+_HOLE = bytes(64)
+_BASELINE, _TABLES = (0xC0, 0xC1), 0xC4
 
 
-def decode_strictly(data: Any, mode: str, where: object) -> np.ndarray:
-    """The pixels of the JPEG `data`, bytes or the like, uint8 (H, W) or (H, W, 3 or 4); equal to Pillow's but in CMYK.
+def decode_strictly(data: bytes, mode: str, where: object) -> np.ndarray:
+    """The pixels of the JPEG `data`, uint8 (H, W) or (H, W, 3 or 4); equal to Pillow's, other than in CMYK.
 
     Args:
         data: of which the size was checked.
@@ -29,9 +29,9 @@ def decode_strictly(data: Any, mode: str, where: object) -> np.ndarray:
         where: for the error.
 
     Raises:
-        DataError: damaged in any way that the decoder notices.
+        DataError: damaged in any way that can be noticed.
     """
-    scans = bytes(data).count(_SCAN)
+    scans = data.count(_SCAN)
     if scans > _MOST_SCANS:
         raise unreadable(where, f"it has {scans:,} scans; at most {_MOST_SCANS} are read")
     try:
@@ -41,4 +41,28 @@ def decode_strictly(data: Any, mode: str, where: object) -> np.ndarray:
         if _SUBSAMPLING in reason:
             reason = "its header is damaged, or its colours are subsampled otherwise than 4:4:4, 4:2:2 or 4:2:0"
         raise unreadable(where, reason) from error
+    if (hole := _hole(data)) is not None:
+        raise unreadable(where, f"at byte {hole:,} a part was never written: it is zero")
     return pixels[..., 0] if mode == "L" else pixels
+
+
+def _hole(data: bytes) -> int | None:
+    """Where zeros stand in the coded data that can be no picture, as a broken download leaves them.
+
+    Zero bits are the first code of each Huffman table. Unless that ends a block in all tables, as where they were made
+    for a picture with large even areas, so many zeros are blocks of brightness with all 63 frequencies the same.
+    """
+    if _HOLE not in data:
+        return None
+    position, baseline, even = 2, False, True
+    while position + 4 <= len(data) and (marker := data[position + 1]) != _SCAN[1]:
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        segment = data[position + 4 : position + 2 + length]
+        baseline |= marker in _BASELINE
+        while marker == _TABLES and len(segment) > 17:
+            even &= segment[0] >> 4 == 0 or segment[17] == 0
+            segment = segment[17 + sum(segment[1:17]) :]
+        position += 2 + length
+    hole = data.find(_HOLE, position, max(data.rfind(_END), 0))
+    one_scan = data.count(_SCAN, position) == 1
+    return hole if baseline and one_scan and not even and hole >= 0 else None

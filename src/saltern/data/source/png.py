@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from saltern.data.source.inflate import inflated
 from saltern.data.source.unreadable import check_size, unreadable
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -19,8 +20,6 @@ _BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16
 _ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 """First column and row, and the steps, of the seven passes of an interlaced image."""
 _FILTERS = 5
-_FED, _TAKEN = 1 << 16, 1 << 20
-"""Bytes given to the decompressor at once, and taken from it."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Png:
         inflate, found = zlib.decompressobj(), 0
         try:
             for chunk in self.chunks[b"IDAT"]:
-                for piece in _inflated(inflate, chunk[8:-4]):
+                for piece in inflated(inflate, chunk[8:-4]):
                     if any(max(starts, default=0) >= _FILTERS for starts in _starts(piece, found, passes)):
                         raise unreadable(where, "its pixel data have a row of an unknown filter")
                     found += len(piece)
@@ -127,18 +126,6 @@ def _chunks(data: bytes, where: object) -> Iterator[tuple[int, memoryview]]:
             raise unreadable(where, f"wrong checksum in the chunk at byte {position}")
         yield position, view[position:end]
         position = end
-
-
-def _inflated(inflate: "zlib._Decompress", packed: memoryview) -> Iterator[bytes]:
-    """What `packed` holds, some at a time."""
-    for start in range(0, len(packed), _FED):
-        rest: bytes | memoryview = packed[start : start + _FED]
-        while not inflate.eof:
-            piece = inflate.decompress(rest, _TAKEN)
-            yield piece
-            rest = inflate.unconsumed_tail
-            if not rest and len(piece) < _TAKEN:  # else there may be more than was asked for
-                break
 
 
 def _starts(piece: bytes, at: int, passes: list[tuple[int, int]]) -> Iterator[bytes]:
