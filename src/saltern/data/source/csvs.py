@@ -45,6 +45,9 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
     except (UnicodeDecodeError, csv.Error) as error:
+        if "field limit" in str(error):
+            where = f"{path}: line {lines.line_num + 1}"
+            raise DataError(f"{where}: a cell of more than {MAX_CELL:,} characters, the most that are read.") from None
         raise DataError(f"{path}: not readable as CSV in UTF-8 ({error}). Download it again.") from error
     problems.raise_any()
     return pd.DataFrame(dict(zip(header, content, strict=True)), columns=header, dtype=str)

@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from saltern.data.source.unreadable import unreadable
+from saltern.errors import DataError
 
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MOST_SCANS = 500
@@ -37,10 +38,12 @@ def decode_strictly(data: bytes, mode: str, where: object) -> np.ndarray:
     try:
         pixels = simplejpeg.decode_jpeg(data, _FORMS[mode])
     except (ValueError, MemoryError) as error:
-        reason = str(error)
-        if _SUBSAMPLING in reason:
-            reason = "its header is damaged, or its colours are subsampled otherwise than 4:4:4, 4:2:2 or 4:2:0"
-        raise unreadable(where, reason) from error
+        if _SUBSAMPLING in str(error):
+            raise DataError(
+                f"{where}: its header is damaged, or its colours are subsampled in an unusual way (expected 4:4:4, "
+                "4:4:0, 4:2:2, 4:2:0, 4:1:1 or grey), which is not read strictly. If it looks right, save it as PNG."
+            ) from error
+        raise unreadable(where, error) from error
     position, kind, even = _header(data)
     scans = data.count(_SCAN, position)
     if kind in _PROGRESSIVE and not _complete(data, position):
