@@ -83,14 +83,18 @@ def test_coverage_classes_agree_with_the_table(root: Path) -> None:
 
 def test_progress_counts_every_image(root: Path) -> None:
     class Told(Progress):
-        done = 0
+        def __init__(self) -> None:
+            self.done: dict[str, int] = {}
+
+        def begin(self, label: str, total: int) -> None:
+            self.label = label
 
         def advance(self, amount: int, **values: float) -> None:
-            self.done += amount
+            self.done[self.label] = self.done.get(self.label, 0) + amount
 
     told = Told()
     check_dataset(TgsConfig(root=str(root)), told)
-    assert told.done == COUNT + 8
+    assert told.done == {"check images": COUNT + 8, "compare images": COUNT + 8}
 
 
 def test_masks_of_every_strange_kind_are_named(root: Path) -> None:

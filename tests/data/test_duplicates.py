@@ -1,13 +1,17 @@
 """Duplicates: the same pixels, nearly the same pixels, and nothing else."""
 
 import tracemalloc
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
+import pytest
 from numpy.random import default_rng
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from scipy.sparse.csgraph import connected_components
 
-from saltern.data.likeness.duplicates import exact_clusters, near_clusters, near_pairs
+from saltern.data.likeness.duplicates import NEAR_BITS, NEAR_CORRELATION, exact_clusters, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.progress import Progress
 
@@ -42,10 +46,36 @@ def test_noise_brightness_size_and_jpeg_leave_near_duplicates_near() -> None:
     assert len(set(labels)) == 1 + len(strangers)
 
 
-def test_every_pair_is_compared_across_blocks() -> None:
+def test_every_pair_is_compared() -> None:
     images = [picture(seed, 33) for seed in range(1100)] + [picture(0, 33), picture(700, 33)]
-    pairs = np.concatenate(list(near_pairs(prints_of(images))))
-    assert sorted(map(tuple, pairs.tolist())) == [(0, 1100), (700, 1101)]
+    assert near_clusters(prints_of(images)).tolist() == [*range(1100), 0, 700]
+
+
+def test_clusters_are_those_of_all_pairs() -> None:
+    """Families of noisy copies, so noisy that some correlate too little; joined by brute force for comparison."""
+    random = default_rng(4)
+    images = [picture(index % 12, 40) for index in range(150)]
+    noises = [random.normal(0, random.uniform(0, 16), one.shape) for one in images]
+    noisy = [np.clip(one + noise, 0, 255).astype(np.uint8) for one, noise in zip(images, noises, strict=True)]
+    prints = prints_of(noisy)
+    graph = np.eye(len(prints), dtype=bool)
+    for first, second in combinations(range(len(prints)), 2):
+        bits = (prints[first].phash ^ prints[second].phash).bit_count()
+        alike = np.corrcoef(prints[first].thumb.ravel(), prints[second].thumb.ravel())[0, 1]
+        graph[first, second] = bits <= NEAR_BITS and alike >= NEAR_CORRELATION
+    count, expected = connected_components(graph, directed=False)
+    assert 12 < count < 150
+    assert near_clusters(prints).tolist() == expected.tolist()
+
+
+def test_work_in_vain_is_bounded_and_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """Alike by their hashes, and different on a second look."""
+    prints = [replace(item, phash=7) for item in prints_of([picture(seed, 33) for seed in range(200)])]
+    assert near_clusters(prints).tolist() == list(range(200))
+    assert not caplog.records
+    monkeypatch.setattr("saltern.data.likeness.duplicates.FRUITLESS", 64)
+    near_clusters(prints)
+    assert "were not compared further, so near-duplicates of theirs may be missed" in caplog.text
 
 
 def test_look_alikes_in_great_number_take_little_memory() -> None:
@@ -65,7 +95,6 @@ def test_look_alikes_in_great_number_take_little_memory() -> None:
 def test_constant_images_are_exact_duplicates_or_nothing() -> None:
     images = [np.full((20, 20), value, np.uint8) for value in (0, 0, 90, 255)]
     assert near_clusters(prints_of(images)).tolist() == [0, 0, 1, 2]
-    assert list(near_pairs(prints_of(images))) == []
     assert all(item.constant for item in prints_of(images))
 
 

@@ -16,6 +16,7 @@ from saltern.data.check.inspection import Inspection, inspect_dataset
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.source.csvs import read_csv
 from saltern.data.source.dataset import Dataset
+from saltern.data.source.names import shown
 from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 from saltern.progress import Progress
@@ -83,7 +84,7 @@ def check_dataset(
     problems = Problems(dataset.root)
     items = problems.sift("unreadable files", inspect_dataset(dataset, progress))
     unreadable = [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
-    findings = [*unreadable, *find_all(items), *_tables(dataset, _id_column(config))]
+    findings = [*unreadable, *find_all(items, progress), *_tables(dataset, _id_column(config))]
     findings.sort(key=lambda item: SEVERITIES.index(item.severity))
     labelled = [item for item in items if item.labelled]
     report = DatasetReport(
@@ -138,7 +139,8 @@ def _tables(dataset: Dataset, id_column: str) -> list[Finding]:
             continue
         column = next((name for name in (id_column, "id") if name in table.columns), None)
         if column is None:
-            text = f"{path.name}: no column {id_column!r} (its columns: {', '.join(table.columns)}); not looked at."
+            columns = ", ".join(table.columns[:12])
+            text = f"{path.name}: no column {id_column!r} (its columns: {columns}); not looked at."
             findings.append(Finding(INFO, "other tables", text))
             continue
         findings += _strangers(path, table[column].tolist(), ids, set(table.columns) - {column})
@@ -155,11 +157,12 @@ def _strangers(path: Path, named: list[str], ids: list[str], columns: set[str]) 
     without_image = [name for name in named if name not in known]
     findings = []
     if without_image:
-        text = f"{path.name}: {len(without_image)} of {len(named)} rows have no image, such as {without_image[0]!r}."
+        such = shown(without_image[0])
+        text = f"{path.name}: {len(without_image)} of {len(named)} rows have no image, such as {such}."
         findings.append(Finding(WARNING, "rows without an image", text, len(without_image)))
     missing = [name for name in ids if name not in listed]
     covers_both = columns & {"z", "depth", "group"}  # train.csv and sample_submission.csv name one part by intention
     if covers_both and missing:
-        text = f"{path.name}: {len(missing)} of {len(ids)} images have no row, such as {missing[0]!r}."
+        text = f"{path.name}: {len(missing)} of {len(ids)} images have no row, such as {shown(missing[0])}."
         findings.append(Finding(WARNING, "images without a row", text, len(missing), missing))
     return findings

@@ -10,6 +10,7 @@ from saltern.data.check.inspection import Inspection
 from saltern.data.check.truth import inverted, shifted, whole_set
 from saltern.data.likeness.adjacency import find_mosaics
 from saltern.data.likeness.duplicates import exact_clusters, near_clusters
+from saltern.progress import Progress
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)
@@ -37,7 +38,7 @@ class Finding:
     """For duplicates: the ids, divided into what belongs together."""
 
 
-def find_all(items: Sequence[Inspection]) -> list[Finding]:
+def find_all(items: Sequence[Inspection], progress: Progress | None = None) -> list[Finding]:
     """Every finding about the images and masks, errors first."""
     labelled = [item for item in items if item.labelled]
     findings = [
@@ -47,7 +48,7 @@ def find_all(items: Sequence[Inspection]) -> list[Finding]:
         *_run_lengths(labelled),
         *_coverage(labelled),
         *_constant(items),
-        *_duplicates(items),
+        *_duplicates(items, progress),
         *_truth(labelled),
         *_tiles(items),
     ]
@@ -159,9 +160,9 @@ def _constant(items: Sequence[Inspection]) -> list[Finding]:
     ]
 
 
-def _duplicates(items: Sequence[Inspection]) -> list[Finding]:
+def _duplicates(items: Sequence[Inspection], progress: Progress | None) -> list[Finding]:
     prints = [item.fingerprint for item in items]
-    exact, near = exact_clusters(prints), near_clusters(prints)
+    exact, near = exact_clusters(prints), near_clusters(prints, progress)
     same = _clusters(items, exact)
     alike = [part for part in _clusters(items, near) if len({item.fingerprint.digest for item in part}) > 1]
     torn = [part for part in same if len({item.mask_digest for item in part if item.labelled}) > 1]

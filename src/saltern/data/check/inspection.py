@@ -14,6 +14,7 @@ from saltern.data.check.truth import Alignment, align
 from saltern.data.likeness.fingerprints import Fingerprint, grey_of, read_all, without_colour
 from saltern.data.source.dataset import PARTS, Dataset, united
 from saltern.data.source.images import read_values
+from saltern.data.source.limits import PIXELS
 from saltern.data.source.masks import VOID, distinct
 from saltern.data.source.problems import caught
 from saltern.errors import DataError
@@ -71,6 +72,11 @@ def inspect_dataset(dataset: Dataset, progress: Progress | None = None) -> list[
 
 def _inspect(dataset: Dataset, item: tuple[bool, Any]) -> Inspection:
     test, row = item
+    with PIXELS.hold(int(row.height) * int(row.width)):
+        return _look(dataset, test, row)
+
+
+def _look(dataset: Dataset, test: bool, row: Any) -> Inspection:
     image = without_colour(dataset.read_image(row))
     known: dict[str, Any] = {
         "id": row.id,

@@ -12,6 +12,7 @@ from saltern.data.likeness.adjacency import Mosaics, find_mosaics
 from saltern.data.likeness.duplicates import joined, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.data.source.dataset import Dataset
+from saltern.data.source.limits import PIXELS
 from saltern.data.source.problems import Problems, caught
 from saltern.errors import ConfigError, unknown
 from saltern.progress import Progress
@@ -29,7 +30,12 @@ def fingerprints_of(dataset: Dataset, table: pd.DataFrame, progress: Progress | 
     """
     rows: list[Any] = list(table.itertuples(index=False))
     problems = Problems(dataset.root)
-    found = read_all(rows, caught(lambda row: Fingerprint.of(dataset.read_image(row))), progress)
+
+    def condensed(row: Any) -> Fingerprint:
+        with PIXELS.hold(int(row.height) * int(row.width)):
+            return Fingerprint.of(dataset.read_image(row))
+
+    found = read_all(rows, caught(condensed), progress)
     prints = problems.sift("unreadable files", found)
     problems.raise_any()
     return prints

@@ -6,18 +6,10 @@ from pathlib import Path
 
 from saltern.config import ConfigError, FolderConfig
 from saltern.data.source.csvs import read_csv, unique_ids
-from saltern.data.source.dataset import (
-    IMAGE_SUFFIXES,
-    PARTS,
-    Dataset,
-    Entry,
-    RleForm,
-    add_missing,
-    existing_root,
-    match_submission,
-    measure,
-)
+from saltern.data.source.dataset import PARTS, Dataset, Entry, RleForm, measure
+from saltern.data.source.listing import add_missing, existing_root, image_files, match_submission
 from saltern.data.source.masks import MaskValues
+from saltern.data.source.names import shown
 from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
@@ -66,26 +58,26 @@ def values_of(config: FolderConfig) -> MaskValues:
 def _images(root: Path, pattern: str, config: FolderConfig, problems: Problems) -> dict[str, Path]:
     """The id → file for the images that match `pattern`, sorted by id."""
     found: dict[str, Path] = {}
-    for stem, path in _matches(root, pattern):
+    for stem, path in _matches(root, pattern, problems):
         name = stem if config.id == "stem" else path.name
         if name in found:
-            problems.add("duplicate ids", f"{path}: has the id {name!r}, as {found[name]} has; expected one file an id")
+            problems.add(
+                "duplicate ids", f"{path}: has the id {shown(name)}, as {found[name]} has; expected one file an id"
+            )
         found.setdefault(name, path)
     if not found:
         problems.add("patterns without a match", f"{root}: no image matches {pattern!r}")
     return dict(sorted(found.items()))
 
 
-def _matches(root: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+def _matches(root: Path, pattern: str, problems: Problems) -> Iterator[tuple[str, Path]]:
     """(stem, path) of the image files that match; without {stem} in the pattern it is the name without its suffix."""
     expression = stem_pattern(pattern) if "{stem}" in pattern else None
     try:
-        paths = sorted(root.glob(pattern.replace("{stem}", "*")))
+        paths = list(image_files(root.glob(pattern.replace("{stem}", "*")), problems))
     except (ValueError, NotImplementedError) as error:
         raise ConfigError(f"dataset: {pattern!r} is no pattern below {root}: {error}.") from error
     for path in paths:
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
         match = expression.fullmatch(path.relative_to(root).as_posix()) if expression else None
         if match is not None:
             yield match["stem"], path
@@ -98,9 +90,9 @@ def _labelled(root: Path, images: dict[str, Path], config: FolderConfig, problem
         return _from_csv(root / config.rle_csv, images, config, problems)
     assert config.masks is not None, "checked with the config"
     masks: dict[str, list[Path]] = {}
-    for stem, path in _matches(root, config.masks):
+    for stem, path in _matches(root, config.masks, problems):
         masks.setdefault(stem, []).append(path)
-    stems = {path: stem for stem, path in _matches(root, config.images)}
+    stems = {path: stem for stem, path in _matches(root, config.images, Problems(root))}  # told of before
     entries = []
     for name, image in images.items():
         found = [path for path in masks.pop(stems[image], []) if path != image]

@@ -14,6 +14,7 @@ from saltern.config import SampleConfig
 from saltern.data.layouts.section import Section, draw_section
 from saltern.data.layouts.tgs import read_tgs
 from saltern.data.source.dataset import Dataset
+from saltern.data.source.limits import MAX_LIST_BYTES, read_bytes
 from saltern.errors import DataError, StorageError
 from saltern.files import atomic_folder
 
@@ -64,8 +65,8 @@ def draw_sample(config: SampleConfig) -> Path:
 
 def _settings(root: Path) -> dict[str, int] | None:
     try:
-        content = json.loads((root / "sample.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(read_bytes(root / "sample.json", MAX_LIST_BYTES))
+    except (ValueError, RecursionError):  # DataError and UnicodeDecodeError are ValueErrors
         return None
     return content if isinstance(content, dict) else None
 

@@ -6,17 +6,10 @@ import pandas as pd
 
 from saltern.config import DatasetConfig
 from saltern.data.source.csvs import read_csv, unique_ids
-from saltern.data.source.dataset import (
-    Dataset,
-    Entry,
-    RleForm,
-    add_missing,
-    existing_root,
-    images_in,
-    match_submission,
-    measure,
-)
+from saltern.data.source.dataset import Dataset, Entry, RleForm, measure
+from saltern.data.source.listing import add_missing, existing_root, images_in, is_there, match_submission
 from saltern.data.source.masks import MaskValues
+from saltern.data.source.names import shown
 from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
@@ -40,7 +33,7 @@ def read_tgs(config: DatasetConfig) -> Dataset:
     train = measure(_labelled(root, depths, problems), mask_values, rle_form, problems)
     submission_ids = _submission_ids(root / "sample_submission.csv", problems)
     test_folder = root / "test" / "images"
-    images = images_in(test_folder, problems) if test_folder.is_dir() or submission_ids else {}
+    images = images_in(test_folder, problems) if is_there(test_folder) or submission_ids else {}
     if submission_ids is not None:
         images = match_submission(submission_ids, images, root / "sample_submission.csv", problems)
     test_entries = [Entry(name, str(path), extra={"depth": depths.get(name)}) for name, path in images.items()]
@@ -54,9 +47,9 @@ def read_tgs(config: DatasetConfig) -> Dataset:
 def _labelled(root: Path, depths: dict[str, float], problems: Problems) -> list[Entry]:
     images = images_in(root / "train" / "images", problems)
     folder = root / "train" / "masks"
-    masks = images_in(folder, problems) if folder.is_dir() else {}
+    masks = images_in(folder, problems) if is_there(folder) else {}
     runs = _runs(root / "train.csv", problems)
-    if not folder.is_dir() and runs is None:
+    if not is_there(folder) and runs is None:
         problems.add("missing folders", f"{root}: neither train/masks nor train.csv; expected the masks in one of them")
         return []
     named = runs or {}
@@ -88,7 +81,7 @@ def _labelled(root: Path, depths: dict[str, float], problems: Problems) -> list[
 
 def _runs(path: Path, problems: Problems) -> dict[str, str] | None:
     """The id → run lengths; None where the file is missing."""
-    return None if not path.is_file() else _columns(path, "rle_mask", problems)
+    return None if not is_there(path) else _columns(path, "rle_mask", problems)
 
 
 def _columns(path: Path, column: str, problems: Problems) -> dict[str, str]:
@@ -102,18 +95,18 @@ def _columns(path: Path, column: str, problems: Problems) -> dict[str, str]:
 
 
 def _depths(path: Path, problems: Problems) -> dict[str, float]:
-    if not path.is_file():
+    if not is_there(path):
         return {}
     depths = {}
     for name, text in _columns(path, "z", problems).items():
         try:
             depths[name] = float(text)
         except ValueError:
-            problems.add("unreadable depths", f"{path}: the depth of {name!r} is {text!r}; expected a number")
+            problems.add("unreadable depths", f"{path}: the depth of {shown(name)} is {shown(text)}; expected a number")
     return depths
 
 
 def _submission_ids(path: Path, problems: Problems) -> list[str] | None:
-    if not path.is_file():
+    if not is_there(path):
         return None
     return list(_columns(path, "rle_mask", problems))

@@ -4,8 +4,11 @@ from pathlib import Path
 
 from saltern.config import VocConfig
 from saltern.config.choices import VOC_CLASSES
-from saltern.data.source.dataset import Dataset, Entry, RleForm, existing_root, images_in, measure
+from saltern.data.source.dataset import Dataset, Entry, RleForm, measure
+from saltern.data.source.limits import MAX_LIST_BYTES, read_bytes
+from saltern.data.source.listing import existing_root, images_in, is_there
 from saltern.data.source.masks import VOID, MaskValues
+from saltern.data.source.names import shown
 from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
@@ -33,7 +36,7 @@ def read_voc(config: VocConfig) -> Dataset:
         "test": _names(base, config.test_list, problems, needed=config.test_list != VocConfig.test_list),
     }
     for name in sorted(set(names["train"]) & set(names["val"])):
-        problems.add("images in two lists", f"{name!r} is in {config.train_list}.txt and in {config.val_list}.txt")
+        problems.add("images in two lists", f"{shown(name)} is in {config.train_list}.txt and in {config.val_list}.txt")
     images = images_in(base / "JPEGImages", problems)
     masks = _masks(base, config.masks, problems)
     tables = []
@@ -75,13 +78,16 @@ def _base(config: VocConfig) -> Path:
 def _names(base: Path, name: str, problems: Problems, *, needed: bool) -> list[str]:
     """The ids of an image list; a line `/JPEGImages/ID.jpg /SegmentationClassAug/ID.png`, as for SBD, is ID."""
     path = base / "ImageSets" / "Segmentation" / f"{name}.txt"
-    if not path.is_file():
+    if not is_there(path):
         if needed:
             known = ", ".join(sorted(item.stem for item in path.parent.glob("*.txt"))) or "none"
             problems.add("missing lists", f"{path}: no such list; lists there: {known}")
         return []
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = read_bytes(path, MAX_LIST_BYTES).decode().split("\n")
+    except DataError as error:
+        problems.add("unreadable lists", error)
+        return []
     except UnicodeDecodeError as error:
         problems.add("unreadable lists", f"{path}: not readable as text in UTF-8 ({error}); download it again")
         return []
@@ -92,7 +98,7 @@ def _names(base: Path, name: str, problems: Problems, *, needed: bool) -> list[s
             continue
         one = Path(words[0]).stem if "/" in words[0] else words[0]
         if one in names:
-            problems.add("duplicate ids", f"{path}: line {number} names {one!r} again; expected once")
+            problems.add("duplicate ids", f"{path}: line {number} names {shown(one)} again; expected once")
         names[one] = None
     if not names:
         problems.add("empty lists", f"{path}: names no image")
@@ -116,10 +122,10 @@ def _entries(
         if name not in images:
             problems.add(
                 "listed images that are missing",
-                f"{base / 'JPEGImages'}: no image {name!r}, which the {split} list names",
+                f"{base / 'JPEGImages'}: no image {shown(name)}, which the {split} list names",
             )
         elif split != "test" and name not in masks:
-            problems.add("images without a mask", f"{base}: no mask for {name!r}, which the {split} list names")
+            problems.add("images without a mask", f"{base}: no mask for {shown(name)}, which the {split} list names")
         else:
             mask = str(masks.get(name, ""))
             entries.append(Entry(name, str(images[name]), mask, extra={"split": split}))

@@ -52,7 +52,8 @@ class Fingerprint:
         """The fingerprint of an image, uint8 (H, W) or (H, W, 3) in RGB."""
         exact = without_colour(image)  # grey stored as RGB is the same image
         grey = grey_of(exact)
-        digest = hashlib.blake2b(repr(image.shape[:2]).encode() + exact.tobytes(), digest_size=16)
+        digest = hashlib.blake2b(repr(image.shape[:2]).encode(), digest_size=16)
+        digest.update(np.ascontiguousarray(exact).data)
         lines = min(EDGE_LINES, *grey.shape)
         edges = {
             "left": grey[:, :lines].T.copy(),

@@ -1,7 +1,7 @@
 """The sample tables of a data set, and how the pixels of a row are read."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +12,17 @@ import pandas as pd
 
 from saltern import rle
 from saltern.data.source.images import read_rgb, read_size
+from saltern.data.source.limits import PIXELS
 from saltern.data.source.masks import VOID, MaskValues, coverage_of
+from saltern.data.source.names import shown, unfit_id
 from saltern.data.source.problems import Problems, caught
 from saltern.errors import DataError
 
 COLUMNS = ("id", "image", "mask", "rle", "height", "width", "coverage", "group")
 """Columns of every sample table, before the layout's own."""
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 THREADS = min(8, os.cpu_count() or 1)
+_NUMBER = len(str(rle.FARTHEST)) + 1
+"""Characters of a number in run lengths, at most, and the blank after it."""
 PARTS = "\n"
 """Between several mask files, or several run lengths, of one row: parts of one mask."""
 
@@ -77,6 +80,12 @@ class RleForm:
 
     def decode(self, text: str, size: tuple[int, int], where: object) -> np.ndarray:
         """Mask uint8 (H, W) in {0, 1}; DataError where the text does not fit `size` = (height, width)."""
+        longest = (size[0] * size[1] + 2) * _NUMBER  # of every other pixel a run of one
+        if len(text) > longest:
+            raise DataError(
+                f"{where}: {len(text):,} characters of run lengths; those of an image of {size[0]} x {size[1]} "
+                f"have at most {longest:,}."
+            )
         try:
             return rle.decode(text, size, order=self.order, index_base=self.index_base, relative=self.relative)
         except rle.RleError as error:
@@ -176,15 +185,21 @@ class Entry:
 def measure(entries: Sequence[Entry], mask_values: MaskValues, rle_form: RleForm, problems: Problems) -> pd.DataFrame:
     """Open every file of `entries`: the sample table of those that are sound; the others become problems.
 
-    Sizes come from the headers (a PNG's checksums are verified too), coverage from the decoded masks.
+    So do ids that a later stage could not carry. Sizes come from the headers (a PNG's checksums are verified too),
+    coverage from the decoded masks.
     """
 
     def opened(entry: Entry) -> Entry:
         entry.height, entry.width = read_size(Path(entry.image))
         if entry.mask or entry.rle is not None:
-            entry.coverage = coverage_of(read_target(entry, mask_values, rle_form))
+            with PIXELS.hold(entry.height * entry.width):
+                entry.coverage = coverage_of(read_target(entry, mask_values, rle_form))
         return entry
 
+    for entry in entries:
+        if reason := unfit_id(entry.id):
+            say = "expected an id that a submission and a file of probabilities can carry. Rename the image"
+            problems.add("ids that cannot be carried", f"{entry.image}: the id {shown(entry.id)} {reason}; {say}")
     with ThreadPoolExecutor(THREADS) as threads:
         return table_of(problems.sift("unreadable or unfitting files", threads.map(caught(opened), entries)))
 
@@ -204,63 +219,3 @@ def table_of(entries: Sequence[Entry]) -> pd.DataFrame:
     for name in dict.fromkeys(name for entry in entries for name in entry.extra):
         content[name] = [entry.extra.get(name) for entry in entries]
     return pd.DataFrame(content)
-
-
-def existing_root(root: str, expected: str) -> Path:
-    """`root` as an absolute path.
-
-    Raises:
-        DataError: there is no such folder; `expected` says what it should hold.
-    """
-    path = Path(root).expanduser().absolute()
-    if not path.is_dir():
-        raise DataError(
-            f"{path}: no such folder; expected a data set with {expected}. "
-            "Set dataset.root=PATH (for ensemble and compare root=PATH)."
-        )
-    return path
-
-
-def images_in(folder: Path, problems: Problems, pattern: str = "*") -> dict[str, Path]:
-    """The id → file for the image files in `folder` whose name matches `pattern`, sorted by id; the id is the stem.
-
-    A missing or empty folder and two files with one id become problems.
-    """
-    if not folder.is_dir():
-        problems.add("missing folders", f"{folder}: no such folder; expected one with images")
-        return {}
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob(pattern)):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
-            continue
-        if path.stem in found:
-            twin = found[path.stem].name
-            problems.add("duplicate ids", f"{path}: has the id {path.stem!r}, as {twin} has; expected one file an id")
-        found.setdefault(path.stem, path)
-    if not found:
-        problems.add("empty folders", f"{folder}: no image in it; expected files such as ID.png")
-    return dict(sorted(found.items()))
-
-
-def add_missing(problems: Problems, kind: str, ids: Iterable[str], say: str) -> None:
-    """One problem of `kind` for each of `ids`, worded by `say`, in which {id} stands for the id."""
-    for name in ids:
-        problems.add(kind, say.replace("{id}", repr(name)))
-
-
-def match_submission(ids: list[str], images: dict[str, Path], path: Path, problems: Problems) -> dict[str, Path]:
-    """The test images in the order of the sample submission at `path`; ids that only one side has become problems."""
-    known = set(ids)
-    add_missing(
-        problems,
-        "submission ids without a test image",
-        (name for name in ids if images and name not in images),
-        f"{path}: the id {{id}} has no test image; unpack the test images again",
-    )
-    add_missing(
-        problems,
-        "test images without a submission row",
-        (name for name in images if name not in known),
-        f"{path}: no row for the test image {{id}}; are these images of another data set?",
-    )
-    return {name: images[name] for name in ids if name in images}

@@ -1,42 +1,52 @@
-"""Strict reading of image files: what is damaged is refused, never half decoded."""
+"""Strict reading of image files: what is damaged is refused, never half decoded.
+
+How much damage can be known depends on the format. A PNG has checksums, and all are verified. A JPEG has none, but any
+loss leaves its coded data too short or too long, which is refused (see `jpeg`). TIFF, GIF and WebP are refused where a
+part is missing or cannot be decoded. Changed bytes of uncompressed pixels (BMP, TIFF) cannot be known.
+"""
 
 import io
-import struct
-import zlib
+import warnings
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from saltern.data.source.jpeg import decode_strictly
+from saltern.data.source.limits import MAX_IMAGE_BYTES, read_bytes, require_file
+from saltern.data.source.png import SIGNATURE, Png
+from saltern.data.source.tiff import bits_of, silence_libtiff, verify_strips
+from saltern.data.source.unreadable import check_size, unreadable
 from saltern.errors import DataError
 
-MAX_PIXELS = 1 << 27
-"""134 million pixels; a file that claims more is taken for damaged."""
+Image.MAX_IMAGE_PIXELS = None  # `check_size` refuses more than MAX_PIXELS, and Pillow would warn of less
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of metadata; what concerns pixels is an error
+silence_libtiff()
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP")
 """Pillow's other decoders, of which some start programs, stay unused."""
-_PNG = b"\x89PNG\r\n\x1a\n"
-_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-"""A PNG's colour type → values a pixel."""
-_ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
-"""First column and row, and the steps, of the seven passes of an interlaced PNG."""
+_BY_OPENCV = {(8, 0), (16, 0), (8, 2), (16, 2), (16, 4), (16, 6)}
+"""(bits, colour) of the PNGs that OpenCV decodes: to the same values several times faster, and 16 bits whole."""
 
 
 def read_size(path: Path) -> tuple[int, int]:
     """(height, width) of an image file, from its header; a PNG's checksums are all verified, without decoding it.
 
     Raises:
-        DataError: the file is missing, damaged, or no image.
+        DataError: the file is missing, damaged, no image or no regular file.
     """
     if path.suffix.lower() == ".png":
-        return _verify_png(_bytes(path), path)
+        png = Png.of(_bytes(path), path)
+        return png.height, png.width
+    require_file(path, MAX_IMAGE_BYTES)
     try:
         with Image.open(path, formats=_FORMATS) as image:
+            check_size(image.height, image.width, path)
             return image.height, image.width
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
+    except DataError:
+        raise
     except Exception as error:  # Pillow's decoders raise nearly every kind of error on damaged files
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -58,10 +68,10 @@ def decode_rgb(data: bytes, where: object) -> np.ndarray:
     Raises:
         DataError: damaged, no image, or a pixel type without a plain reading as 8 bits (float, 32 bits).
     """
-    pixels = _plain_png(data, where)
-    if pixels is not None and pixels.dtype == np.uint8:
-        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if pixels.ndim == 2 else cv2.COLOR_BGR2RGB)
     image = _decode(data, where)
+    if isinstance(image, np.ndarray):
+        pixels = image if image.dtype == np.uint8 else (image >> 8).astype(np.uint8)
+        return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
     if image.mode.startswith("I;16"):
         grey = (np.asarray(image) >> 8).astype(np.uint8)
     elif image.mode in ("L", "LA"):
@@ -69,6 +79,7 @@ def decode_rgb(data: bytes, where: object) -> np.ndarray:
     elif image.mode in ("RGB", "RGBA", "RGBX"):
         return np.ascontiguousarray(np.asarray(image)[..., :3])
     elif image.mode in ("1", "P", "PA", "CMYK", "YCbCr"):
+        _check_palette(image, where)
         return np.array(image.convert("RGB"))
     else:
         raise DataError(f"{where}: pixels of type {image.mode!r}; expected 8 or 16 bits, grey, palette or colour.")
@@ -78,123 +89,80 @@ def decode_rgb(data: bytes, where: object) -> np.ndarray:
 def decode_values(data: bytes, where: object) -> np.ndarray:
     """An encoded mask as uint8 or uint16 (H, W): grey values, or palette indices, as stored.
 
-    Colour is taken where its channels are equal; alpha is dropped.
+    Colour is taken where its channels are equal; alpha is dropped. A palette may be shorter than the indices go.
 
     Raises:
         DataError: damaged, no image, or real colours.
     """
-    pixels = _plain_png(data, where)
-    if pixels is not None and pixels.ndim == 2:
-        return pixels
     image = _decode(data, where)
+    if isinstance(image, np.ndarray):
+        return image if image.ndim == 2 else _one_channel(image, where)
+    bits = data[24] if data.startswith(SIGNATURE) else bits_of(image)
     if image.mode in ("L", "P", "1"):
         values = np.asarray(image, dtype=np.uint8)
-        narrow = data.startswith(_PNG) and image.mode == "L" and data[24] in (2, 4)
-        return values // (255 // ((1 << data[24]) - 1)) if narrow else values  # Pillow spreads them over 0 to 255
+        narrow = image.mode == "L" and bits in (2, 4)
+        return values // (255 // ((1 << bits) - 1)) if narrow else values  # Pillow spreads them over 0 to 255
     if image.mode.startswith("I;16"):
         return np.asarray(image).astype(np.uint16)
+    if bits > 8:  # Pillow keeps the upper byte only: a 1 or 255 would be 0
+        raise DataError(f"{where}: a mask of {bits} bits in several channels; expected one channel. Save it as PNG.")
     if image.mode in ("LA", "PA"):
         return np.asarray(image.getchannel(0))
     if image.mode in ("RGB", "RGBA"):
-        values = np.asarray(image)
-        if (values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all():
-            return np.ascontiguousarray(values[..., 0])
-        raise DataError(f"{where}: a mask in colours; expected one grey value or palette index a pixel.")
+        return _one_channel(np.asarray(image), where)
     raise DataError(f"{where}: mask pixels of type {image.mode!r}; expected 1, 8 or 16 bits, grey or palette.")
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.") from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
+    return read_bytes(path, MAX_IMAGE_BYTES)
 
 
-def _plain_png(data: bytes, where: object) -> np.ndarray | None:
-    """The pixels of a grey (8 or 16 bits) or an 8-bit colour PNG (BGR); None for all other files, which Pillow reads.
-
-    OpenCV decodes these to the same values several times faster, and lets other threads run meanwhile.
-    """
-    if not data.startswith(_PNG):
-        return None
-    height, width = _verify_png(data, where)
-    bits, colour = data[24], data[25]
-    shape = {(8, 0): (height, width), (16, 0): (height, width), (8, 2): (height, width, 3)}.get((bits, colour))
-    if shape is None:
-        return None
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise _unreadable(where, "its pixel data do not fill the image")
-    fits = pixels.shape == shape and pixels.dtype.itemsize * 8 == bits  # else a chunk has added transparency
-    return pixels if fits else None
-
-
-def _decode(data: bytes, where: object) -> Image.Image:
-    if data.startswith(_PNG) or str(where).lower().endswith(".png"):
-        _verify_png(data, where)
-        _verify_rows(data, where)
+def _decode(data: bytes, where: object) -> np.ndarray | Image.Image:
+    """The pixels, grey (H, W) or RGB (H, W, 3), uint8 or uint16; or what Pillow makes of all other files."""
+    if data.startswith(SIGNATURE) or str(where).lower().endswith(".png"):
+        png = Png.of(data, where)
+        png.verify_pixels(where)
+        data = png.bare()
+        if (png.bits, png.colour) in _BY_OPENCV:
+            return _by_opencv(data, where)
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-            _check_size(image.height, image.width, where)
+            check_size(image.height, image.width, where)
+            if image.format in ("JPEG", "MPO"):
+                pixels = decode_strictly(data, image.mode, where)
+                if image.mode != "CMYK":
+                    return pixels
+            elif image.format == "TIFF":
+                verify_strips(image, data, where)
             image.load()
             return image
     except DataError:
         raise
     except Exception as error:  # as above
-        raise _unreadable(where, error) from error
+        raise unreadable(where, error) from error
 
 
-def _verify_png(data: bytes, where: object) -> tuple[int, int]:
-    """(height, width) after following every chunk; Pillow itself would pass over wrong checksums of pixels."""
-    if not data.startswith(_PNG):
-        raise _unreadable(where, f"it begins with {data[:8]!r}, not as a PNG does" if data else "it is empty")
-    position = len(_PNG)
-    while True:
-        if position + 12 > len(data):
-            raise _unreadable(where, f"it ends after {len(data)} bytes, before its last chunk")
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            raise _unreadable(where, f"it ends after {len(data)} bytes, within a chunk that needs {end}")
-        (stored,) = struct.unpack_from(">I", data, end - 4)
-        if zlib.crc32(data[position + 4 : end - 4]) != stored:
-            raise _unreadable(where, f"wrong checksum in the chunk at byte {position}")
-        if kind == b"IEND":
-            break
-        position = end
-    if data[12:16] != b"IHDR" or len(data) < 33:
-        raise _unreadable(where, "it has no header chunk")
-    width, height = struct.unpack_from(">II", data, 16)
-    _check_size(height, width, where)
-    return height, width
+def _by_opencv(data: bytes, where: object) -> np.ndarray:
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        raise unreadable(where, "its pixel data do not fill the image")
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] == 4:
+        return cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
-def _verify_rows(data: bytes, where: object) -> None:
-    """Refuse a PNG, sound as a file, with fewer rows than it says; Pillow would fill them up with zeros."""
-    width, height, bits, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
-    depth = bits * _CHANNELS.get(colour, 0)
-    passes = _ADAM7 if interlaced else [(0, 0, 1, 1)]
-    sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes]
-    needed = sum(rows * (1 + (columns * depth + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
-    inflate, found, position = zlib.decompressobj(), 0, len(_PNG)
-    try:
-        while position < len(data) and found < needed:
-            length, kind = struct.unpack_from(">I4s", data, position)
-            if kind == b"IDAT":
-                found += len(inflate.decompress(data[position + 8 : position + 8 + length], needed - found + 1))
-            position += 12 + length
-    except zlib.error as error:
-        raise _unreadable(where, error) from error
-    if found < needed:
-        raise _unreadable(where, f"its pixel data end after {found:,} of {needed:,} bytes")
+def _one_channel(values: np.ndarray, where: object) -> np.ndarray:
+    if (values[..., 0] == values[..., 1]).all() and (values[..., 0] == values[..., 2]).all():
+        return np.ascontiguousarray(values[..., 0])
+    raise DataError(f"{where}: a mask in colours; expected one grey value or palette index a pixel.")
 
 
-def _check_size(height: int, width: int, where: object) -> None:
-    if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
-        raise _unreadable(where, f"it claims {height} x {width} pixels")
-
-
-def _unreadable(where: object, why: object) -> DataError:
-    return DataError(f"{where}: not readable as an image: {why}. Unpack or download it again.")
+def _check_palette(image: Image.Image, where: object) -> None:
+    """Refuse indices past the palette's end, which Pillow would draw black."""
+    if image.mode != "P":
+        return
+    colours, highest = len(image.getpalette() or []) // 3, int(np.asarray(image).max())
+    if highest >= colours:
+        raise unreadable(where, f"its palette has {colours} colours, but a pixel asks for number {highest + 1}")
