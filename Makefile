@@ -12,7 +12,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 STAGES      := import download check preview folds train tune predict submit report ensemble compare score
-DEVELOPMENT := help setup test test-slow lint format bench figures clean
+DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(STAGES) $(DEVELOPMENT)
@@ -84,6 +84,8 @@ test: lint          ## lint, format check, types, layers, and the test suite
 	$(BIN)/python -m pytest -m "not slow"
 test-slow: $(STAMP) ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
+test-gpu: $(STAMP)  ## on a machine with CUDA: its tests, every benchmark, a short training; a section for docs/results.md
+	$(BIN)/python tests/gpu_path/section.py
 lint: $(STAMP)      ## ruff (lint and format check), mypy, and the layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ import json
 import os
 import runpy
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import pytest
 
 from saltern import rle
 from saltern.config import compose_config
+from saltern.engine.checkpoint import load_checkpoint
 from saltern.inference.store import ProbStore
 from saltern.models import build_model
 from saltern.models.trained import save_weights
@@ -236,6 +238,71 @@ def test_a_run_that_was_killed_goes_on_and_ends_the_same(place: Path) -> None:
     assert "continues after epoch" in succeed("train", *TINY, "name=killed", cwd=place)
     submissions = [(place / "outputs" / name / "submission.csv").read_bytes() for name in ("a", "killed")]
     assert submissions[0] == submissions[1]
+
+
+@pytest.mark.parametrize(("sent", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_stopped_says_how_to_go_on_and_leaves_nothing_half_written(
+    sent: signal.Signals, status: int, place: Path
+) -> None:
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *TINY, f"name=stopped_{status}"]
+    run = place / "outputs" / f"stopped_{status}"
+    with subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        while not (run / "fold_0" / "last.ckpt").exists():
+            assert process.poll() is None, "ended before its first epoch"
+            time.sleep(0.02)
+        process.send_signal(sent)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "the last finished epoch is kept; the same command goes on from there" in said
+    assert "Traceback" not in said
+    assert not list(run.rglob("*.tmp"))
+    assert not (run / ".held").exists(), "it has let go"
+    assert load_checkpoint(run / "fold_0" / "last.ckpt")[0].epoch >= 1
+
+
+def test_two_settings_begun_together_under_one_name_never_mix(place: Path) -> None:
+    """One begins; the other one waits for it, and is then told."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "scripts" / "folds.py"), *TINY, "name=race", f"seed={seed}"],
+            cwd=place,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for seed in (0, 1)
+    ]
+    said = [process.communicate(timeout=200)[1] for process in started]
+    codes = [process.returncode for process in started]
+    assert sorted(codes) == [0, 2], said
+    loser = codes.index(2)
+    assert f"seed: {1 - loser} in the run, {loser} asked for" in said[loser]
+    assert f"seed: {1 - loser}\n" in (place / "outputs" / "race" / "config.yaml").read_text()
+
+
+def test_whatever_changes_under_a_finished_run_is_named(place: Path) -> None:
+    run = place / "outputs" / "edited"
+    shutil.copytree(place / "outputs" / "a", run)
+    tuned = json.loads((run / "decision.json").read_text())
+    (run / "decision.json").write_text(json.dumps({**tuned, "threshold": 0.06}))
+    assert "decision.json was changed by another hand since it was tuned" in succeed("submit", "name=edited", cwd=place)
+    succeed("report", "name=edited", cwd=place)
+    page = (run / "report.html").read_text()
+    assert "0.06" in page
+    assert "by hand" in page
+    again = succeed("train", *TINY, "name=edited", cwd=place)
+    assert "tune is done anew, since decision.json was changed by another hand" in again
+    assert json.loads((run / "decision.json").read_text()) == tuned
+    (run / "fold_0" / "best.safetensors").write_bytes(b"other weights")
+    refused = script("tune", "name=edited", cwd=place)
+    assert refused.returncode == 2
+    assert "fold_0/best.safetensors was changed by another hand" in refused.stderr
+    lines = (run / "folds.csv").read_text().splitlines()
+    swapped = [line.translate(str.maketrans("01", "10")) if line.endswith((",0", ",1")) else line for line in lines]
+    (run / "folds.csv").write_text("\n".join(swapped) + "\n")
+    refused = script("train", *TINY, "name=edited", cwd=place)
+    assert refused.returncode == 2
+    assert "folds.csv was changed by another hand, but everything in this run rests on its split" in refused.stderr
 
 
 def test_check_reports_and_its_exit_status_is_the_verdict(place: Path) -> None:

@@ -88,7 +88,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "cards": _cards(scores, table),
         "score_names": SCORE_NAMES,
         "score_rows": _score_rows(scores),
-        "decision_text": decision_text(decision, scores["tuned_for"]),
+        "decision_text": decision_text(decision, scores),
         "nested_text": _nested_text(scores),
         "mistakes_text": _mistakes_text(table),
         "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
@@ -119,14 +119,20 @@ def with_coverage(table: pd.DataFrame, coverage: Mapping[str, float], run: RunDi
     return table.assign(coverage=[coverage[name] for name in table["id"]])
 
 
-def decision_text(decision: Decision, tuned_for: str) -> str:
-    """The decision in a sentence."""
+def decision_text(decision: Decision, scores: Mapping[str, Any]) -> str:
+    """The decision in a sentence, and whether it is the one that the scores were made with."""
     rules = [f"a pixel is foreground above a probability of {decision.threshold:g}"]
     if decision.min_area > 1:
         rules.append(f"a mask of fewer than {decision.min_area} pixels becomes empty")
     if decision.empty_gate > 0:
         rules.append(f"an image whose highest probability is below {decision.empty_gate:g} becomes empty")
-    return f"The decision, tuned for {tuned_for}: {'; '.join(rules)}."
+    stated = "; ".join(rules)
+    if decision.to_json() == scores["decision"]:
+        return f"The decision, tuned for {scores['tuned_for']}: {stated}."
+    return (
+        f"The decision, set by hand: {stated}. The scores on this page are those of the decision that was tuned for "
+        f"{scores['tuned_for']}, {scores['decision']}; a submission is made with the one set by hand."
+    )
 
 
 def _cards(scores: Mapping[str, Any], table: pd.DataFrame) -> list[Card]:
