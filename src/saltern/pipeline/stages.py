@@ -28,9 +28,9 @@ from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.models import build_model
-from saltern.report import html
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import Load, Sample, write_picture
+from saltern.report.run_page import write_report as write_page
 from saltern.report.tracking import EpochLog
 from saltern.runs import RunDir
 from saltern.submission import table as submission
@@ -249,7 +249,7 @@ def write_submission(job: Job) -> SubmissionProof:
 
 def write_report(job: Job) -> None:
     """Write the run's page from its artifacts; pixels come from the data set and the stored probabilities."""
-    html.write_report(job.run, pixels_for_page(job), job.coverage)
+    write_page(job.run, pixels_for_page(job), job.coverage)
 
 
 def pixels_for_page(job: Job) -> Load:
