@@ -38,8 +38,11 @@ USER_ERROR = 2
 """Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
 
 
-def enter(main: Callable[[], None]) -> None:
-    """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2."""
+def enter(main: Callable[[], None], *, groups: bool = True) -> None:
+    """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2.
+
+    `groups`: whether its config has the groups of a run.
+    """
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
     level = logging.INFO if is_main_process() else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", handlers=[ConsoleHandler()], force=True)
@@ -50,7 +53,7 @@ def enter(main: Callable[[], None]) -> None:
     given = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
     sys.argv[1:] = [as_text(argument) if argument.startswith("name=") else argument for argument in given]
     try:
-        refuse_surprises(sys.argv[1:])
+        refuse_surprises(sys.argv[1:], groups=groups)
         main()
     except SalternError as error:
         _fail(error)

@@ -12,6 +12,7 @@ from saltern.config.schema import (
     OptimConfig,
     PhaseConfig,
     RunConfig,
+    ScoreConfig,
     SmpConfig,
     TrainerConfig,
 )
@@ -190,6 +191,14 @@ def _check_inference(inference: InferenceConfig) -> None:
     good = bool(inference.empty_gates) and all(0 <= value < 1 for value in inference.empty_gates)
     _require(good, "inference.empty_gates", inference.empty_gates, "numbers from 0 to below 1")
     _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
+
+
+def check_score(config: ScoreConfig) -> None:
+    """Refuse what cannot be graded."""
+    for key in ("submission", "truth"):
+        _require(bool(getattr(config, key)), key, getattr(config, key), "the path of a CSV")
+    _one_of(config.outside, "outside", ("error", "count"))
+    check_submission(config.format, "format")
 
 
 def check_submission(form: SubmissionConfig, key: str) -> None:

@@ -37,7 +37,9 @@ def explain(error: HydraException | OmegaConfBaseException) -> ConfigError:
     text = str(cause if isinstance(cause, OmegaConfBaseException) else error)
     if isinstance(cause, ValidationError):
         key = str(cause.full_key)
-        hint = " A phase is added in a file under configs/schedule." if "PhaseConfig" in text else _expected(key)
+        hint = _expected(key, cause.object_type)
+        if "PhaseConfig" in text:
+            hint = " A phase is added in a file under configs/schedule."
         return ConfigError(f"{key}: {text.splitlines()[0].rstrip('.')}.{hint}")
     group = re.search(r"Could not override '([\w.@/]+)'\.\s*No match in the defaults list", text)
     if group:
@@ -73,8 +75,12 @@ def _merged_loss(key: str, name: str) -> ConfigError:
     )
 
 
-def refuse_surprises(arguments: list[str]) -> None:
+def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
     """Refuse overrides that Hydra would take otherwise than they are meant, before it sees them.
+
+    Args:
+        arguments: the overrides.
+        groups: whether the entry has the groups of a run; in `score`, `submission` is a file.
 
     Raises:
         ConfigError: `….loss={…}`, which would silently keep the terms that are there, or `GROUP=null`.
@@ -83,13 +89,18 @@ def refuse_surprises(arguments: list[str]) -> None:
         key, _, value = argument.partition("=")
         if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
             raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
-        if key in _GROUPS[4:] and value in ("null", ""):
+        if groups and key in _GROUPS[4:] and value in ("null", ""):
             raise ConfigError(f"{key}={value}: every run needs one; expected the name of a file under configs/{key}.")
 
 
-def _expected(full_key: str) -> str:
-    """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none."""
+def _expected(full_key: str, owner: Any) -> str:
+    """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none.
+
+    `owner` is the dataclass that holds the key, where OmegaConf knows it.
+    """
     cls: Any = schema.RunConfig
+    if is_dataclass(owner):
+        cls, full_key = owner, full_key.rpartition(".")[2]
     for part in full_key.split("."):
         if not isinstance(cls, type) or not is_dataclass(cls):
             return ""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, schema
-from saltern.config.checks import check_run, check_submission
+from saltern.config.checks import check_run, check_score
 from saltern.errors import ConfigError, unknown
 
 CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
@@ -72,7 +72,7 @@ def resolve(raw: DictConfig) -> Any:
     if isinstance(config, schema.RunConfig):
         check_run(config)
     if isinstance(config, schema.ScoreConfig):
-        check_submission(config.format, "format")
+        check_score(config)
     return config
 
 

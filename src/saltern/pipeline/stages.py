@@ -238,13 +238,14 @@ def write_submission(job: Job) -> SubmissionProof:
     job.run.forget(job.run.report)
     store = ProbStore(job.run.test)
     ids = job.dataset.submission_ids or list(job.dataset.test["id"])
+    sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(job.dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
         return ((name, decide(store[name], decision)) for name in store)
 
     if isinstance(job.config.dataset, VocConfig):
-        write_voc_results(job.run.voc_results, masks(), ids, job.config.dataset.class_ids()[0])
-    return submission.write_submission(job.run.submission, masks(), ids, job.config.submission)
+        write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
+    return submission.write_submission(job.run.submission, masks(), ids, sizes, job.config.submission)
 
 
 def write_report(job: Job) -> None:
