@@ -95,9 +95,9 @@ def _prove(folder: Path, digests: dict[str, bytes], sizes: Sizes, class_id: int)
         with Image.open(folder / f"{name}.png") as image:
             indices = np.asarray(image)
             palette = np.array(image.getpalette() or [], np.uint8).reshape(-1, 3)
-        good = image.mode == "P" and indices.shape == sizes[name] and np.isin(indices, (0, class_id)).all()
-        good = good and _digest(indices == class_id) == digest
-        if not good or not np.array_equal(palette, expected[: len(palette)]) or len(palette) <= class_id:
+        sound = image.mode == "P" and indices.shape == sizes[name] and bool(np.isin(indices, (0, class_id)).all())
+        same = sound and _digest(indices == class_id) == digest
+        if not same or not np.array_equal(palette, expected[: len(palette)]) or len(palette) <= class_id:
             raise RunError(
                 f"{folder.name}/{name}.png: read back, it is not the mask that was written; is the disk full?"
             )
