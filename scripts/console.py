@@ -9,19 +9,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from saltern.config import RunConfig, explain, refuse_surprises, register, reopen, resolve
+from saltern.config import (
+    RunConfig,
+    as_meant,
+    explain,
+    recorded_overrides,
+    refuse_bytes,
+    refuse_surprises,
+    register,
+    reopen,
+    resolve,
+)
 from saltern.errors import RunError, SalternError
 from saltern.files import read_json
 from saltern.progress import Progress
@@ -32,7 +40,8 @@ if TYPE_CHECKING:
     from saltern.job import Job
     from saltern.submission.table import SubmissionProof
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+"""What is printed is what it is: a path may hold [brackets] and :colons:. Colours come as `Text`."""
 
 USER_ERROR = 2
 """Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
@@ -51,8 +60,10 @@ def enter(main: Callable[[], None], *, groups: bool = True) -> None:
     register()
     # argparse reads the overrides before and after a flag as two lists and refuses the second
     given = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    sys.argv[1:] = [as_text(argument) if argument.startswith("name=") else argument for argument in given]
+    multirun = given[:1] in (["-m"], ["--multirun"])
     try:
+        refuse_bytes(given)
+        sys.argv[1:] = [text if text[:1] == "-" else as_meant(text, multirun=multirun) for text in given]
         refuse_surprises(sys.argv[1:], groups=groups)
         main()
     except SalternError as error:
@@ -61,16 +72,6 @@ def enter(main: Callable[[], None], *, groups: bool = True) -> None:
         _fail(explain(error))
     except KeyboardInterrupt:
         _stop("stopped; the last finished epoch is kept, the same command goes on from there", 130)
-
-
-def as_text(override: str) -> str:
-    """`KEY=2024_11_21` with its value in quotes, without which Hydra reads the number 20241121; others as they are."""
-    key, _, value = override.partition("=")
-    try:
-        found = OverridesParser.create().parse_override(override).value()
-    except HydraException:
-        return override  # Hydra itself will tell
-    return override if isinstance(found, str) or not value or value[0] in "'\"[{" else f"{key}='{value}'"
 
 
 def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -141,8 +142,7 @@ def existing_run(raw: DictConfig) -> RunConfig:
             f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
             "Give name=…, or begin one with `make train`."
         )
-    recorded = read_json(run.environment)["overrides"]
-    return reopen(run.config, recorded, task_overrides())
+    return reopen(run.config, recorded_overrides(run.environment), task_overrides())
 
 
 class ProgressLine(Progress):
@@ -150,10 +150,10 @@ class ProgressLine(Progress):
 
     def __init__(self) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
@@ -204,29 +204,30 @@ class ProgressLine(Progress):
         if console.is_terminal or not self._done or not is_main_process():
             return
         left = (time.monotonic() - self._began) * (self._total / self._done - 1)
-        console.print(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")
+        say(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; floats with four digits, columns of numbers to the right."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table()
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(drawn)
 
 
 def _cell(value: Any) -> str | Text:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, Text) else escape(str(value))
+    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, Text) else str(value)
 
 
 def say(text: str) -> None:
-    """Print one line."""
-    console.print(text)
+    """Print text as it is: in the terminal's width, but with no line end put into a long path."""
+    console.print(text, soft_wrap=True)
 
 
 def show_run(job: "Job") -> None:
@@ -247,11 +248,11 @@ def show_run(job: "Job") -> None:
     _show_phases(scores["training"])
     decision = scores["decision"]
     gate = decision["empty_gate"] or "none"
-    console.print(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
-    console.print("nested: tuned without the images it is scored on; trust this one\n")
+    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    say("nested: tuned without the images it is scored on; trust this one\n")
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():
-            console.print(f"  {path}")
+            say(f"  {path}")
 
 
 def _show_phases(training: dict[str, Any]) -> None:
@@ -271,14 +272,14 @@ def show_scores(title: str, scores: dict[str, Any]) -> None:
 
 def show_proof(job: "Job", proof: "SubmissionProof") -> None:
     """What was found when the submission was read back."""
-    console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")
+    say(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")
 
 
 def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
     """What `make check` found, errors first."""
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
     sizes = ", ".join(f"{size} ({count})" for size, count in list(report.sizes.get("labelled", {}).items())[:4])
-    console.print(f"{report.root} ({report.layout}): {counts or 'cannot be opened'}; sizes {sizes or 'unknown'}")
+    say(f"{report.root} ({report.layout}): {counts or 'cannot be opened'}; sizes {sizes or 'unknown'}")
     styles = {"error": "red", "warning": "yellow"}
     rows = [
         [Text(item.severity, style=styles.get(item.severity, "")), item.kind, item.count or None, item.text]
@@ -290,4 +291,4 @@ def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
         table("coverage of the foreground", ["share", "images"], report.coverage)
     counted = ((report.count(kind), kind) for kind in ("error", "warning"))
     verdict = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    console.print(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")
+    say(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")

@@ -17,9 +17,7 @@ def main(raw: DictConfig) -> None:
     imported = import_archive(config.archive, config.dataset, console.ProgressLine())
     dataset = imported.dataset
     done = "imported before, nothing changed" if imported.again else f"{imported.files:,} files unpacked"
-    console.console.print(
-        f"{dataset.root}: {done}; {len(dataset.train):,} labelled and {len(dataset.test):,} test images"
-    )
+    console.say(f"{dataset.root}: {done}; {len(dataset.train):,} labelled and {len(dataset.test):,} test images")
 
 
 if __name__ == "__main__":

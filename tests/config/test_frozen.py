@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from saltern.config import ConfigError, compose_config, contradictions, freeze, later_wins, reopen, thaw
+from saltern.config import (
+    ConfigError,
+    compose_config,
+    contradictions,
+    freeze,
+    later_wins,
+    recorded_overrides,
+    reopen,
+    thaw,
+)
 from saltern.errors import RunError
 
 BEGUN_WITH = ["dataset=tgs", "dataset.root=here", "schedule.phases.warm_up.loss={bce: 0.5}", "name=a"]
@@ -70,3 +79,13 @@ def test_a_damaged_config_is_named(frozen: Path) -> None:
 def test_a_missing_config_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="make train"):
         thaw(tmp_path / "config.yaml")
+
+
+def test_a_run_that_lies_about_how_it_began_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    for content in ("[]", "{}", '{"overrides": "seed=1"}', '{"overrides": [1]}'):
+        path.write_text(content)
+        with pytest.raises(RunError, match=r"environment\.json: holds no list of texts as `overrides`"):
+            recorded_overrides(path)
+    path.write_text('{"overrides": ["seed=1"]}')
+    assert recorded_overrides(path) == ["seed=1"]

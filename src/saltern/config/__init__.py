@@ -8,9 +8,19 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.explain import explain, refuse_surprises
-from saltern.config.frozen import contradictions, differences, freeze, later_wins, refuse_contradictions, reopen, thaw
+from saltern.config.explain import explain, refuse_bytes, refuse_surprises
+from saltern.config.frozen import (
+    contradictions,
+    differences,
+    freeze,
+    later_wins,
+    recorded_overrides,
+    refuse_contradictions,
+    reopen,
+    thaw,
+)
 from saltern.config.losses import LOSS_PARAMS, LossTerm
+from saltern.config.overrides import as_meant
 from saltern.config.resolve import (
     CONFIG_DIR,
     compose_config,
@@ -64,12 +74,15 @@ __all__ = [
     "TrainerConfig",
     "TransformConfig",
     "VocConfig",
+    "as_meant",
     "compose_config",
     "contradictions",
     "differences",
     "explain",
     "freeze",
     "later_wins",
+    "recorded_overrides",
+    "refuse_bytes",
     "refuse_contradictions",
     "refuse_surprises",
     "register",

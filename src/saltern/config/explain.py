@@ -1,7 +1,7 @@
 """Hydra's and OmegaConf's errors in our words: which key, what came, what was expected, the nearest name."""
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 from hydra.errors import (
@@ -17,6 +17,7 @@ from omegaconf.errors import (
 )
 
 from saltern.config import resolve, schema
+from saltern.config.overrides import annotation
 from saltern.errors import ConfigError, unknown
 
 _GROUPS = [item.name for item in fields(schema.RunConfig)]
@@ -29,8 +30,8 @@ def explain(error: HydraException | OmegaConfBaseException) -> ConfigError:
         return _unknown_choice(error)
     if isinstance(error, OverrideParseException):
         return ConfigError(
-            f"cannot read the override {error.override!r}: {str(error).splitlines()[0]}. "
-            "Expected key=value; quote values that hold spaces, brackets or commas."
+            f"cannot read the override {_shown(str(error.override))}. Expected key=value, where a list is [a,b], a set "
+            "of keys {a: 1}, and text that looks like either stands in quotes: \"key='value'\" for the shell."
         )
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(cause)
@@ -75,6 +76,13 @@ def _merged_loss(key: str, name: str) -> ConfigError:
     )
 
 
+def refuse_bytes(arguments: list[str]) -> None:
+    """Raise a ConfigError for an argument that is no text in UTF-8, which no file of a run could record."""
+    for argument in arguments:
+        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+            raise ConfigError(f"{_shown(argument)}: is no text in UTF-8. Rename the file or folder, or link to it.")
+
+
 def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
     """Refuse overrides that Hydra would take otherwise than they are meant, before it sees them.
 
@@ -94,20 +102,13 @@ def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
 
 
 def _expected(full_key: str, owner: Any) -> str:
-    """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none.
-
-    `owner` is the dataclass that holds the key, where OmegaConf knows it.
-    """
-    cls: Any = schema.RunConfig
-    if is_dataclass(owner):
-        cls, full_key = owner, full_key.rpartition(".")[2]
-    for part in full_key.split("."):
-        if not isinstance(cls, type) or not is_dataclass(cls):
-            return ""
-        # a key of one layout or one kind of model stands only in a subclass
-        known = {item.name: item.type for sub in (*cls.__subclasses__(), cls) for item in fields(sub)}
-        if part not in known:
-            return ""
-        cls = known[part]
-    name = getattr(cls, "__name__", str(cls)) if isinstance(cls, type) else str(cls)
+    """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none."""
+    found = annotation(full_key, owner)
+    if found is None:
+        return ""
+    name = getattr(found, "__name__", str(found)) if isinstance(found, type) else str(found)
     return f" Expected {name.replace('None', 'null')}."
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 120 else f"{text[:120]}…")

@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
 from saltern.data.source.dataset import images_in
 from saltern.data.source.images import read_size
 from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
-from saltern.files import read_json, write_json
+from saltern.files import write_json
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter
@@ -45,7 +45,7 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
         raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
     first = members[0]
-    recorded = read_json(first.run.environment)["overrides"]
+    recorded = recorded_overrides(first.run.environment)
     # no network runs here, so one process on any machine will do
     trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
     own = replace(first.config, name=config.name, overwrite=config.overwrite, trainer=trainer)
