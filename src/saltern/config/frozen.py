@@ -54,6 +54,8 @@ More devices do change the number of images an optimizer step sees; an interrupt
 """
 
 
+DEEPEST = 20
+"""Of lists and mappings in each other in a frozen config; the time to read more of them is quadratic."""
 _UNFIT = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 """What a mapping of another shape than a run's may raise on its way into the schema."""
 LARGEST = 128 * 1024
@@ -101,7 +103,11 @@ def _load(path: Path) -> DictConfig:
     if path.stat().st_size > LARGEST:
         raise ConfigError(f"it has {path.stat().st_size:,} bytes; expected at most {LARGEST:,}")
     text = path.read_bytes().decode("utf-8")
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"it nests values {depth} deep")
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"*{event.anchor} refers to another line; expected every value in full")
         if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
