@@ -36,6 +36,15 @@ def test_freeze_and_thaw_give_back_an_equal_config(overrides: list[str], tmp_pat
     assert type(thawed.dataset) is type(config.dataset)
 
 
+@pytest.mark.parametrize("text", ["08._E5918", "1_0", "1e5", "0x1f", "1:30", "on", "null", "~", "- a", "a: b", "ü"])
+def test_text_that_could_be_something_else_stays_text(text: str, tmp_path: Path) -> None:
+    config = compose_config("run", [])
+    config.name = config.dataset.cache_dir = text
+    path = tmp_path / "config.yaml"
+    path.write_text(freeze(config), encoding="utf-8")
+    assert thaw(path) == config
+
+
 def test_the_same_overrides_again_are_no_contradiction(frozen: Path) -> None:
     assert reopen(frozen, BEGUN_WITH, ["dataset=tgs", "dataset.root=here", "name=a"]) == thaw(frozen)
 

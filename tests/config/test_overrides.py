@@ -23,6 +23,8 @@ TEXTS = {
     "dataset.root": ["/home/jürgen/tgs", "~nouser/x", "1_0", "/data/[old] set", "C:ü"],
     "submission": ["out/2024_1.csv", "7"],
     "model.encoder_weights": ["w[1].pth", "1"],
+    "model": ["2024_1", "true"],
+    "experiment": ["7"],
     "folds.regex": [r"^(.*)_\d+$", "(a|b)[0-9]+"],
     "dataset.masks": ["train_masks/{stem}_mask.gif"],
 }  # fmt: skip

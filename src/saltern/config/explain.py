@@ -91,10 +91,12 @@ def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
         groups: whether the entry has the groups of a run; in `score`, `submission` is a file.
 
     Raises:
-        ConfigError: `….loss={…}`, which would silently keep the terms that are there, or `GROUP=null`.
+        ConfigError: `….loss={…}`, which would silently keep the terms that are there, `GROUP=null`, or no key.
     """
     for argument in arguments:
-        key, _, value = argument.partition("=")
+        key, equals, value = argument.partition("=")
+        if equals and not key.strip("+~"):
+            raise ConfigError(f"cannot read the override {_shown(argument)}. Expected key=value.")
         if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
             raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
         if groups and key in _GROUPS[4:] and value in ("null", ""):

@@ -1,6 +1,7 @@
 """A run's frozen config: written when the run begins, read by every later stage, contradicted by none."""
 
 import io
+import re
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -64,7 +65,20 @@ LARGEST = 128 * 1024
 
 def freeze(config: schema.RunConfig) -> str:
     """The YAML text of `config.yaml`; `thaw` reads it back to an equal object."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    content = OmegaConf.to_container(OmegaConf.structured(config), resolve=False)
+    return yaml.dump(content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts every text that could be a number into quotes: OmegaConf reads more of them as such than YAML does."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """A text as a scalar."""
+        style = "'" if re.fullmatch(r"[-+.\d][-+.\d_eExXa-fA-F:]*", data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def thaw(path: Path) -> schema.RunConfig:

@@ -21,6 +21,9 @@ ENTRIES = (
 )
 """The config of every script."""
 
+GROUPS = ("experiment", *(item.name for item in fields(schema.RunConfig) if is_dataclass(item.type)))
+"""Keys whose value is the name of a file under `configs/`."""
+
 _QUOTED = r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\""""
 _IN_LISTS = re.compile(rf"{_QUOTED}|[\[\],]|[^\[\],'\"]+")
 _IN_SETS = re.compile(rf"{_QUOTED}|[\[\]{{}},:]|[^\[\]{{}},:'\"]+")
@@ -37,7 +40,7 @@ def as_meant(override: str, *, multirun: bool = False) -> str:
     key, equals, value = override.partition("=")
     if not equals or not value.strip():
         return override
-    texts = _is_text(annotation(key.lstrip("+")))
+    texts = _is_text(annotation(key.lstrip("+"))) or key.lstrip("+") in GROUPS
     begin = value.lstrip()[0]
     if begin in "'\"":
         return override
