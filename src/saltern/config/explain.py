@@ -17,7 +17,8 @@ from omegaconf.errors import (
 )
 
 from saltern.config import resolve, schema
-from saltern.config.overrides import annotation
+from saltern.config.overrides import GROUPS, annotation
+from saltern.config.places import LONGEST_NAME
 from saltern.errors import ConfigError, unknown
 
 _GROUPS = [item.name for item in fields(schema.RunConfig)]
@@ -79,7 +80,7 @@ def _merged_loss(key: str, name: str) -> ConfigError:
 def refuse_bytes(arguments: list[str]) -> None:
     """Raise a ConfigError for an argument that is no text in UTF-8, which no file of a run could record."""
     for argument in arguments:
-        if any("\ud800" <= letter <= "\udfff" for letter in argument):
+        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in argument):
             raise ConfigError(f"{_shown(argument)}: is no text in UTF-8. Rename the file or folder, or link to it.")
 
 
@@ -91,15 +92,17 @@ def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
         groups: whether the entry has the groups of a run; in `score`, `submission` is a file.
 
     Raises:
-        ConfigError: `….loss={…}`, which would silently keep the terms that are there, `GROUP=null`, or no key.
+        ConfigError: `….loss={…}`, which would silently keep the terms that are there, `GROUP=null`, no key,
+            or a key or choice that no file could be named after.
     """
     for argument in arguments:
         key, equals, value = argument.partition("=")
-        if equals and not key.strip("+~"):
+        choice = value if key.lstrip("+") in GROUPS else ""
+        if (equals and not key.strip("+~")) or max(len(key.encode()), len(choice.encode())) > LONGEST_NAME:
             raise ConfigError(f"cannot read the override {_shown(argument)}. Expected key=value.")
         if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
             raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
-        if groups and key in _GROUPS[4:] and value in ("null", ""):
+        if groups and key in _GROUPS[4:] and value.strip().lower() in ("null", ""):
             raise ConfigError(f"{key}={value}: every run needs one; expected the name of a file under configs/{key}.")
 
 
