@@ -17,12 +17,18 @@ DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clea
 .DEFAULT_GOAL := help
 .PHONY: $(STAGES) $(DEVELOPMENT)
 
-# Every override as one quoted word for the shell. MAKEOVERRIDES escapes blanks, backslashes and dollars.
+# Every override as one quoted word for the shell. MAKEOVERRIDES escapes blanks, backslashes and dollars. While make
+# splits at blanks, one within a word is a control character, which no override may hold.
 empty  :=
 space  := $(empty) $(empty)
+blank  := $(shell printf '\001')
 own    := PYTHON=% VENV=% ARGS=% SHELL=%
-words   = $(filter-out $(own),$(subst =~/,=$(HOME)/,$(subst \$(space),§,$(MAKEOVERRIDES))))
-override quoted = $(foreach word,$(words),'$(subst ','\'',$(subst §,$(space),$(subst $$$$,$$,$(subst \\,\,$(word)))))')
+home   := $(subst $(space),$(blank),$(HOME))
+words   = $(filter-out $(own),$(subst =~/,=$(home)/,$(subst \$(space),$(blank),$(MAKEOVERRIDES))))
+override quoted = $(foreach word,$(words),'$(subst ','\'',$(subst $(blank),$(space),$(subst $$$$,$$,$(subst \\,\,$(word)))))')
+ifneq ($(findstring $(blank),$(MAKEOVERRIDES)),)
+  $(error an override holds a control character; expected plain text)
+endif
 override run = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
 
 help:  ## this list

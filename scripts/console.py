@@ -9,18 +9,26 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
-from terminal import console, is_main_process
+from terminal import console, is_main_process, say
 
-from saltern.config import RunConfig, explain, refuse_surprises, register, reopen, resolve
+from saltern.config import (
+    RunConfig,
+    as_meant,
+    explain,
+    recorded_overrides,
+    refuse_bytes,
+    refuse_surprises,
+    register,
+    reopen,
+    resolve,
+)
 from saltern.errors import RunError, SalternError
 from saltern.files import read_json
 from saltern.runs import RunDir
@@ -42,10 +50,11 @@ class Terminated(KeyboardInterrupt):
     status = 143
 
 
-def enter(main: Callable[[], None], stopped: str = UNHURT) -> None:
+def enter(main: Callable[[], None], stopped: str = UNHURT, *, groups: bool = True) -> None:
     """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2.
 
-    `stopped` is what a stop by Ctrl-C or SIGTERM leaves, and how to go on.
+    `stopped` is what a stop by Ctrl-C or SIGTERM leaves, and how to go on; `groups`: whether its config has the groups
+    of a run.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
@@ -56,9 +65,11 @@ def enter(main: Callable[[], None], stopped: str = UNHURT) -> None:
     register()
     # argparse reads the overrides before and after a flag as two lists and refuses the second
     given = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    sys.argv[1:] = [as_text(argument) if argument.startswith("name=") else argument for argument in given]
+    multirun = given[:1] in (["-m"], ["--multirun"])
     try:
-        refuse_surprises(sys.argv[1:])
+        refuse_bytes(given)
+        sys.argv[1:] = [text if text[:1] == "-" else as_meant(text, multirun=multirun) for text in given]
+        refuse_surprises(sys.argv[1:], groups=groups)
         main()
     except SalternError as error:
         _fail(error)
@@ -75,16 +86,6 @@ def enter(main: Callable[[], None], stopped: str = UNHURT) -> None:
 def _terminate(_signal: int, _frame: object) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
     raise Terminated
-
-
-def as_text(override: str) -> str:
-    """`KEY=2024_11_21` with its value in quotes, without which Hydra reads the number 20241121; others as they are."""
-    key, _, value = override.partition("=")
-    try:
-        found = OverridesParser.create().parse_override(override).value()
-    except HydraException:
-        return override  # Hydra itself will tell
-    return override if isinstance(found, str) or not value or value[0] in "'\"[{" else f"{key}='{value}'"
 
 
 def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
@@ -149,30 +150,25 @@ def existing_run(raw: DictConfig) -> RunConfig:
             f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
             "Give name=…, or begin one with `make train`."
         )
-    recorded = read_json(run.environment)["overrides"]
-    return reopen(run.config, recorded, task_overrides())
+    return reopen(run.config, recorded_overrides(run.environment), task_overrides())
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print a table; floats with four digits, columns of numbers to the right."""
-    drawn = Table(title=title, title_justify="left", title_style="bold")
+    drawn = Table()
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         drawn.add_row(*(_cell(value) for value in row))
+    console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(drawn)
 
 
 def _cell(value: Any) -> str | Text:
     if value is None:
         return "-"
-    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, Text) else escape(str(value))
-
-
-def say(text: str) -> None:
-    """Print one line."""
-    console.print(text)
+    return f"{value:.4f}" if isinstance(value, float) else value if isinstance(value, Text) else str(value)
 
 
 def show_run(job: "Job") -> None:
@@ -193,11 +189,11 @@ def show_run(job: "Job") -> None:
     _show_phases(scores["training"])
     decision = scores["decision"]
     gate = decision["empty_gate"] or "none"
-    console.print(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
-    console.print("nested: tuned without the images it is scored on; trust this one\n")
+    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    say("nested: tuned without the images it is scored on; trust this one\n")
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():
-            console.print(f"  {path}")
+            say(f"  {path}")
 
 
 def _show_phases(training: dict[str, Any]) -> None:
@@ -217,14 +213,14 @@ def show_scores(title: str, scores: dict[str, Any]) -> None:
 
 def show_proof(job: "Job", proof: "SubmissionProof") -> None:
     """What was found when the submission was read back."""
-    console.print(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")
+    say(f"{job.run.submission}: {proof.rows} rows, {proof.empty} of them empty; read back and proven")
 
 
 def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
     """What `make check` found, errors first."""
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
     sizes = ", ".join(f"{size} ({count})" for size, count in list(report.sizes.get("labelled", {}).items())[:4])
-    console.print(f"{report.root} ({report.layout}): {counts or 'cannot be opened'}; sizes {sizes or 'unknown'}")
+    say(f"{report.root} ({report.layout}): {counts or 'cannot be opened'}; sizes {sizes or 'unknown'}")
     styles = {"error": "red", "warning": "yellow"}
     rows = [
         [Text(item.severity, style=styles.get(item.severity, "")), item.kind, item.count or None, item.text]
@@ -236,4 +232,4 @@ def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
         table("coverage of the foreground", ["share", "images"], report.coverage)
     counted = ((report.count(kind), kind) for kind in ("error", "warning"))
     verdict = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    console.print(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")
+    say(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")

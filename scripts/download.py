@@ -15,7 +15,7 @@ def main(raw: DictConfig) -> None:
     from saltern.data.archives.download import download_competition
 
     archive = download_competition(config.competition, config.target)
-    console.console.print(f"{archive}\nnext: make import archive={archive} dataset=… dataset.root=…")
+    console.say(f"{archive}\nnext: make import archive={archive} dataset=… dataset.root=…")
 
 
 if __name__ == "__main__":

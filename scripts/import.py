@@ -18,10 +18,11 @@ def main(raw: DictConfig) -> None:
     imported = import_archive(config.archive, config.dataset, ProgressLine())
     dataset = imported.dataset
     done = "imported before, nothing changed" if imported.again else f"{imported.files:,} files unpacked"
-    console.console.print(
-        f"{dataset.root}: {done}; {len(dataset.train):,} labelled and {len(dataset.test):,} test images"
-    )
+    console.say(f"{dataset.root}: {done}; {len(dataset.train):,} labelled and {len(dataset.test):,} test images")
 
 
 if __name__ == "__main__":
-    console.enter(main)
+    console.enter(
+        main,
+        stopped="import stopped; the data set's folder is whole, as it was or new; run the same command again",
+    )

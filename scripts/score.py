@@ -18,4 +18,4 @@ def main(raw: DictConfig) -> None:
 
 
 if __name__ == "__main__":
-    console.enter(main)
+    console.enter(main, groups=False)

@@ -10,7 +10,8 @@ from rich.progress import Progress as Bar
 
 from saltern.progress import Progress
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+console = Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else 120)
+"""What is printed is what it is: a path may hold [brackets] and :colons:. Colours come as `Text`."""
 
 
 def is_main_process() -> bool:
@@ -19,15 +20,20 @@ def is_main_process() -> bool:
     return next((int(os.environ[name]) for name in known if name in os.environ), 0) == 0
 
 
+def say(text: str) -> None:
+    """Print text as it is: in the terminal's width, but with no line end put into a long path."""
+    console.print(text, soft_wrap=True)
+
+
 class ProgressLine(Progress):
     """A live line with rate and time left on a terminal; a plain line for every label where output is a file."""
 
     def __init__(self) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[shown]}"),
+            TextColumn("{task.fields[shown]}", markup=False),
             TimeRemainingColumn(elapsed_when_finished=True),
             console=console,
             transient=True,
@@ -78,4 +84,4 @@ class ProgressLine(Progress):
         if console.is_terminal or not self._done or not is_main_process():
             return
         left = (time.monotonic() - self._began) * (self._total / self._done - 1)
-        console.print(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")
+        say(f"{self._label}: {self._shown()}, {self._done}/{self._total}, {left:.0f} s left")

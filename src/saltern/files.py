@@ -9,7 +9,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +91,16 @@ def atomic(path: Path) -> Iterator[Path]:
                 os.fsync(written.fileno())
             temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
     """The same for a folder: give a new temporary one beside `path`; on leaving without an error it takes its place.
 
-    What lay at `path` is deleted then, and comes back if the last step fails.
+    What lay at `path` is deleted then, and comes back if the last step fails. Between the two renames there is nothing
+    at `path`: this is for what can be made again, such as drawings and results.
 
     Raises:
         StorageError: as `atomic`.
@@ -135,9 +137,7 @@ def _reason(error: OSError, path: Path) -> str:
     if error.errno == errno.EFBIG:
         return f"{said}. The system limits the size of a file (ulimit -f, or the file system itself)."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            f"{said}; {_free(path)} are free there. Free some, or choose another folder (outputs=, dataset.cache_dir=)."
-        )
+        return f"{said}; {_free(path)} are free. Free some, or move (outputs=, dataset.root=, dataset.cache_dir=)."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{said}. Choose a folder that you may write to (outputs=FOLDER), or change its rights."
     return f"{said}."

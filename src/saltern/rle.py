@@ -72,7 +72,8 @@ def encode(mask: NDArray[np.generic], *, order: str = "column", index_base: int 
 def parse_runs(text: str | float | None, *, index_base: int = 1, relative: bool = False) -> Runs:
     """The runs that `text` names. Empty text, and the NaN or None that tables hold in its place, are no runs.
 
-    Strict: plain decimal numbers in pairs, positive lengths, sorted and disjoint (touching runs are accepted).
+    Strict: plain decimal numbers in pairs with blanks between them, positive lengths, sorted and disjoint (touching
+    runs are accepted).
     Bounds are checked where the size is known, in `decode`.
 
     Raises:
@@ -119,18 +120,25 @@ def draw_runs(runs: Runs, size: tuple[int, int], *, order: str = "column") -> ND
     Raises:
         RleError: a run that ends outside the mask.
     """
+    refuse_outside(runs, size)
     height, width = size
     ends = runs.sum(axis=1)
-    if len(runs) and ends[-1] > height * width:
-        raise RleError(
-            f"the last run covers pixels {runs[-1, 0]} to {ends[-1] - 1} (counted from 0): expected at most "
-            f"{height * width - 1}, the last pixel of a mask of {height} x {width}."
-        )
     stretches = np.diff(np.concatenate([[0], np.stack([runs[:, 0], ends], axis=1).ravel(), [height * width]]))
     flat = np.repeat(np.resize(np.array([0, 1], np.uint8), len(stretches)), stretches)
     if _numpy_order(order) == "C":
         return flat.reshape(height, width)
     return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def refuse_outside(runs: Runs, size: tuple[int, int]) -> None:
+    """Raise an RleError where one of `runs` (sorted) ends outside a mask of `size` = (height, width)."""
+    height, width = size
+    end = int(runs[-1].sum()) if len(runs) else 0
+    if end > height * width:
+        raise RleError(
+            f"the last run covers pixels {runs[-1, 0]} to {end - 1} (counted from 0): expected at most "
+            f"{height * width - 1}, the last pixel of a mask of {height} x {width}."
+        )
 
 
 def area(runs: Runs) -> int:
@@ -159,12 +167,13 @@ def _numpy_order(order: str) -> Literal["C", "F"]:
 
 
 def _numbers(text: str) -> NDArray[np.int64]:
-    words = text.split()
+    words = [word for word in text.strip().split(" ") if word]
     together = "".join(words)
     if not (together.isascii() and together.isdecimal() and max(map(len, words)) <= len(str(FARTHEST))):
         for position, word in enumerate(words, 1):
             if not (word.isascii() and word.isdecimal()):
-                raise RleError(f"number {position} is {word[:40]!r}: expected a plain whole number, 0 or more.")
+                shown = repr(word[:40])
+                raise RleError(f"number {position} is {shown}: expected a plain whole number, then a blank.")
             if len(word) > len(str(FARTHEST)):
                 raise RleError(f"number {position} has {len(word)} digits: no image has more than {FARTHEST} pixels.")
     return np.array([int(word) for word in words], dtype=np.int64)

@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from saltern.config import ConfigError, compose_config, contradictions, freeze, later_wins, reopen, thaw
+from saltern.config import (
+    ConfigError,
+    compose_config,
+    contradictions,
+    freeze,
+    later_wins,
+    recorded_overrides,
+    reopen,
+    thaw,
+)
 from saltern.errors import RunError
 
 BEGUN_WITH = ["dataset=tgs", "dataset.root=here", "schedule.phases.warm_up.loss={bce: 0.5}", "name=a"]
@@ -25,6 +34,15 @@ def test_freeze_and_thaw_give_back_an_equal_config(overrides: list[str], tmp_pat
     thawed = thaw(path)
     assert thawed == config
     assert type(thawed.dataset) is type(config.dataset)
+
+
+@pytest.mark.parametrize("text", ["08._E5918", "1_0", "1e5", "0x1f", "1:30", "on", "null", "~", "- a", "a: b", "ü"])
+def test_text_that_could_be_something_else_stays_text(text: str, tmp_path: Path) -> None:
+    config = compose_config("run", [])
+    config.name = config.dataset.cache_dir = text
+    path = tmp_path / "config.yaml"
+    path.write_text(freeze(config), encoding="utf-8")
+    assert thaw(path) == config
 
 
 def test_the_same_overrides_again_are_no_contradiction(frozen: Path) -> None:
@@ -70,3 +88,13 @@ def test_a_damaged_config_is_named(frozen: Path) -> None:
 def test_a_missing_config_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="make train"):
         thaw(tmp_path / "config.yaml")
+
+
+def test_a_run_that_lies_about_how_it_began_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "environment.json"
+    for content in ("[]", "{}", '{"overrides": "seed=1"}', '{"overrides": [1]}'):
+        path.write_text(content)
+        with pytest.raises(RunError, match=r"environment\.json: holds no list of texts as `overrides`"):
+            recorded_overrides(path)
+    path.write_text('{"overrides": ["seed=1"]}')
+    assert recorded_overrides(path) == ["seed=1"]

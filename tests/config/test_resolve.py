@@ -184,3 +184,26 @@ def test_loss_parameters_are_filled_in_and_checked() -> None:
     phase.loss = {"bce": 0}
     with pytest.raises(ConfigError, match="no loss with a positive weight"):
         phase.terms()
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("name=" + "n" * 201, ["name='nnn", "201 bytes", "at most 200"]),
+        ("name='a\nb'", ["name='a\\nb'", "control characters"]),
+        ("outputs=" + "o/" * 2000, ["outputs=", "3800 in all"]),
+        ("dataset.root='~nobody_here/x'", ["dataset.root='~nobody_here/x'", "no user 'nobody_here'"]),
+        (f"dataset.root={__file__}", ["dataset.root=", "test_resolve.py is a file", "folder"]),
+        (f"outputs={__file__}/x", ["outputs=", "test_resolve.py is a file"]),
+    ],
+)
+def test_a_name_or_path_that_cannot_be_is_refused_before_anything_begins(override: str, parts: list[str]) -> None:
+    text = message("run", override)
+    for part in parts:
+        assert part in text, text
+
+
+def test_the_home_is_put_in_place_of_the_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jürgen")
+    config = compose_config("run", ["dataset.root='~/tgs'", "outputs='~'"])
+    assert (config.dataset.root, config.outputs) == ("/home/jürgen/tgs", "/home/jürgen")

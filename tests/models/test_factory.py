@@ -120,6 +120,30 @@ def test_damaged_and_missing_weights_are_named(name: str, tmp_path: Path) -> Non
         build_model(SmpConfig(**SMALL, encoder_weights=str(tmp_path / name)))
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "complaint"),
+    [
+        ("layer1.0.conv1.weight", torch.nan, r"layer1\.0\.conv1\.weight: 1 of 36864 values are not finite"),
+        ("bn1.running_var", -0.5, r"bn1\.running_var: a variance of -0\.5; expected 0 or more"),
+    ],
+)
+def test_values_that_cannot_be_right_are_refused_by_name(
+    key: str, value: float, complaint: str, source: torch.nn.Module, tmp_path: Path
+) -> None:
+    state = {name: tensor.clone() for name, tensor in source.state_dict().items()}
+    state[key].view(-1)[5] = value
+    save_file(state, tmp_path / "w.safetensors")
+    with pytest.raises(ConfigError, match=complaint):
+        build_model(SmpConfig(**SMALL, encoder_weights=str(tmp_path / "w.safetensors")))
+
+
+def test_a_file_with_more_than_tensors_is_refused_without_the_advice_to_trust_it(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
+    with pytest.raises(ConfigError, match=r"more than tensors \(\S+\).*safetensors\.torch\.save_file") as caught:
+        build_model(SmpConfig(**SMALL, encoder_weights=str(tmp_path / "w.pth")))
+    assert "weights_only" not in str(caught.value)
+
+
 def test_without_a_network_imagenet_says_what_to_set_instead() -> None:
     config = SmpConfig(**SMALL, encoder_weights="imagenet")
     with pytest.raises(ConfigError, match=r"hub.*set model\.encoder_weights to the path"):

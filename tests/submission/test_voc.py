@@ -14,6 +14,7 @@ MASKS = {
     "b": np.zeros((6, 4), np.uint8),
     "c": np.ones((3, 3), bool),
 }
+SIZES = {name: mask.shape for name, mask in MASKS.items()}
 
 
 def test_the_palette_is_vocs() -> None:
@@ -26,7 +27,7 @@ def test_the_palette_is_vocs() -> None:
 @pytest.mark.parametrize("class_id", [1, 7, 20])
 def test_files_hold_the_class_id_in_vocs_palette(tmp_path: Path, class_id: int) -> None:
     folder = tmp_path / "comp6_test_cls"
-    proof = write_voc_results(folder, MASKS.items(), ["c", "a", "b"], class_id)
+    proof = write_voc_results(folder, MASKS.items(), ["c", "a", "b"], SIZES, class_id)
     assert (proof.files, proof.empty) == (3, 1)
     assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "c.png"]
     for name, mask in MASKS.items():
@@ -40,20 +41,29 @@ def test_files_hold_the_class_id_in_vocs_palette(tmp_path: Path, class_id: int) 
 
 def test_all_wrong_ids_and_masks_are_told_and_the_old_folder_stays(tmp_path: Path) -> None:
     folder = tmp_path / "results"
-    write_voc_results(folder, MASKS.items(), list(MASKS), 7)
+    write_voc_results(folder, MASKS.items(), list(MASKS), SIZES, 7)
     before = (folder / "a.png").read_bytes()
     wrong = [("a", MASKS["b"]), ("a", MASKS["b"]), ("x", MASKS["b"]), ("b", np.full((2, 2), 255))]
     with pytest.raises(DataError) as caught:
-        write_voc_results(folder, wrong, ["a", "b", "c"], 7)
-    for expected in ("'a': a second mask", "'x': is not asked for", "'b': shape (2, 2), values [255]", "'c': no mask"):
+        write_voc_results(folder, wrong, ["a", "b", "c"], SIZES, 7)
+    for expected in ("'a': a second mask", "'x': is not asked for", "'b': shape (2, 2), values [255]; expected (6, 4)",
+                     "'c': no mask"):  # fmt: skip
         assert expected in str(caught.value)
     assert (folder / "a.png").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_a_mask_of_another_size_than_its_image_and_an_id_asked_for_twice_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"'a': shape \(5, 7\).*expected \(7, 5\), the size of its image"):
+        write_voc_results(tmp_path / "results", MASKS.items(), list(MASKS), {**SIZES, "a": (7, 5)}, 7)
+    with pytest.raises(DataError, match="'b': is asked for 2 times"):
+        write_voc_results(tmp_path / "results", MASKS.items(), ["a", "b", "c", "b"], SIZES, 7)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_comes_back_different_fails_the_proof(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(100))
     monkeypatch.setattr(voc, "_digest", lambda _: bytes([next(calls)]))
     with pytest.raises(RunError, match="not the mask that was written"):
-        write_voc_results(tmp_path / "results", MASKS.items(), list(MASKS), 7)
+        write_voc_results(tmp_path / "results", MASKS.items(), list(MASKS), SIZES, 7)
     assert list(tmp_path.iterdir()) == []

@@ -8,18 +8,20 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.explain import explain, refuse_surprises
+from saltern.config.explain import explain, refuse_bytes, refuse_surprises
 from saltern.config.frozen import (
     contradictions,
     differences,
     fingerprint,
     freeze,
     later_wins,
+    recorded_overrides,
     refuse_contradictions,
     reopen,
     thaw,
 )
 from saltern.config.losses import LOSS_PARAMS, LossTerm
+from saltern.config.overrides import as_meant
 from saltern.config.resolve import (
     CONFIG_DIR,
     compose_config,
@@ -73,6 +75,7 @@ __all__ = [
     "TrainerConfig",
     "TransformConfig",
     "VocConfig",
+    "as_meant",
     "compose_config",
     "contradictions",
     "differences",
@@ -80,6 +83,8 @@ __all__ = [
     "fingerprint",
     "freeze",
     "later_wins",
+    "recorded_overrides",
+    "refuse_bytes",
     "refuse_contradictions",
     "refuse_surprises",
     "register",

@@ -12,6 +12,7 @@ from saltern.config.schema import (
     OptimConfig,
     PhaseConfig,
     RunConfig,
+    ScoreConfig,
     SmpConfig,
     TrainerConfig,
 )
@@ -192,6 +193,14 @@ def _check_inference(inference: InferenceConfig) -> None:
     _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
     most = inference.networks_at_once
     _require(most is None or most >= 1, "inference.networks_at_once", most, "null or at least 1")
+
+
+def check_score(config: ScoreConfig) -> None:
+    """Refuse what cannot be graded."""
+    for key in ("submission", "truth"):
+        _require(bool(getattr(config, key)), key, getattr(config, key), "the path of a CSV")
+    _one_of(config.outside, "outside", ("error", "count"))
+    check_submission(config.format, "format")
 
 
 def check_submission(form: SubmissionConfig, key: str) -> None:

@@ -1,7 +1,7 @@
 """Hydra's and OmegaConf's errors in our words: which key, what came, what was expected, the nearest name."""
 
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 from hydra.errors import (
@@ -17,6 +17,8 @@ from omegaconf.errors import (
 )
 
 from saltern.config import resolve, schema
+from saltern.config.overrides import GROUPS, annotation
+from saltern.config.places import LONGEST_NAME
 from saltern.errors import ConfigError, unknown
 
 _GROUPS = [item.name for item in fields(schema.RunConfig)]
@@ -29,15 +31,17 @@ def explain(error: HydraException | OmegaConfBaseException) -> ConfigError:
         return _unknown_choice(error)
     if isinstance(error, OverrideParseException):
         return ConfigError(
-            f"cannot read the override {error.override!r}: {str(error).splitlines()[0]}. "
-            "Expected key=value; quote values that hold spaces, brackets or commas."
+            f"cannot read the override {_shown(str(error.override))}. Expected key=value, where a list is [a,b], a set "
+            "of keys {a: 1}, and text that looks like either stands in quotes: \"key='value'\" for the shell."
         )
     if isinstance(cause, ConfigAttributeError | ConfigKeyError):
         return _unknown_key(cause)
     text = str(cause if isinstance(cause, OmegaConfBaseException) else error)
     if isinstance(cause, ValidationError):
         key = str(cause.full_key)
-        hint = " A phase is added in a file under configs/schedule." if "PhaseConfig" in text else _expected(key)
+        hint = _expected(key, cause.object_type)
+        if "PhaseConfig" in text:
+            hint = " A phase is added in a file under configs/schedule."
         return ConfigError(f"{key}: {text.splitlines()[0].rstrip('.')}.{hint}")
     group = re.search(r"Could not override '([\w.@/]+)'\.\s*No match in the defaults list", text)
     if group:
@@ -73,30 +77,43 @@ def _merged_loss(key: str, name: str) -> ConfigError:
     )
 
 
-def refuse_surprises(arguments: list[str]) -> None:
+def refuse_bytes(arguments: list[str]) -> None:
+    """Raise a ConfigError for an argument that is no text in UTF-8, which no file of a run could record."""
+    for argument in arguments:
+        if any(letter == "\0" or "\ud800" <= letter <= "\udfff" for letter in argument):
+            raise ConfigError(f"{_shown(argument)}: is no text in UTF-8. Rename the file or folder, or link to it.")
+
+
+def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
     """Refuse overrides that Hydra would take otherwise than they are meant, before it sees them.
 
+    Args:
+        arguments: the overrides.
+        groups: whether the entry has the groups of a run; in `score`, `submission` is a file.
+
     Raises:
-        ConfigError: `….loss={…}`, which would silently keep the terms that are there, or `GROUP=null`.
+        ConfigError: `….loss={…}`, which would silently keep the terms that are there, `GROUP=null`, no key,
+            or a key or choice that no file could be named after.
     """
     for argument in arguments:
-        key, _, value = argument.partition("=")
+        key, equals, value = argument.partition("=")
+        choice = value if key.lstrip("+") in GROUPS else ""
+        if (equals and not key.strip("+~")) or max(len(key.encode()), len(choice.encode())) > LONGEST_NAME:
+            raise ConfigError(f"cannot read the override {_shown(argument)}. Expected key=value.")
         if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
             raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
-        if key in _GROUPS[4:] and value in ("null", ""):
+        if groups and key in _GROUPS[4:] and value.strip().lower() in ("null", ""):
             raise ConfigError(f"{key}={value}: every run needs one; expected the name of a file under configs/{key}.")
 
 
-def _expected(full_key: str) -> str:
+def _expected(full_key: str, owner: Any) -> str:
     """The annotation that the schema gives the key, as `Expected int.`; empty where it gives none."""
-    cls: Any = schema.RunConfig
-    for part in full_key.split("."):
-        if not isinstance(cls, type) or not is_dataclass(cls):
-            return ""
-        # a key of one layout or one kind of model stands only in a subclass
-        known = {item.name: item.type for sub in (*cls.__subclasses__(), cls) for item in fields(sub)}
-        if part not in known:
-            return ""
-        cls = known[part]
-    name = getattr(cls, "__name__", str(cls)) if isinstance(cls, type) else str(cls)
+    found = annotation(full_key, owner)
+    if found is None:
+        return ""
+    name = getattr(found, "__name__", str(found)) if isinstance(found, type) else str(found)
     return f" Expected {name.replace('None', 'null')}."
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 120 else f"{text[:120]}…")

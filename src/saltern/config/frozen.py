@@ -1,21 +1,25 @@
 """A run's frozen config: written when the run begins, read by every later stage, contradicted by none."""
 
 import hashlib
+import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from saltern.config import datasets, schema
-from saltern.config.resolve import compose_config, resolve
+from saltern.config.resolve import checked, compose_config
 from saltern.errors import ConfigError, RunError
+from saltern.files import read_json
 
 VARIANTS: dict[str, tuple[str, dict[str, type]]] = {
     "dataset": (
@@ -55,9 +59,30 @@ More devices do change the number of images an optimizer step sees; an interrupt
 """
 
 
+DEEPEST = 20
+"""Of lists and mappings in each other in a frozen config; the time to read more of them is quadratic."""
+_UNFIT = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
+"""What a mapping of another shape than a run's may raise on its way into the schema."""
+LARGEST = 128 * 1024
+"""Bytes of a frozen config; a usual one has three thousand."""
+
+
 def freeze(config: schema.RunConfig) -> str:
     """The YAML text of `config.yaml`; `thaw` reads it back to an equal object."""
-    return OmegaConf.to_yaml(OmegaConf.structured(config))
+    content = OmegaConf.to_container(OmegaConf.structured(config), resolve=False)
+    return yaml.dump(content, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts every text that could be a number into quotes: OmegaConf reads more of them as such than YAML does."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        """A text as a scalar."""
+        style = "'" if re.fullmatch(r"[-+.\d][-+.\d_eExXa-fA-F:]*", data) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
 
 
 def thaw(path: Path) -> schema.RunConfig:
@@ -70,20 +95,58 @@ def thaw(path: Path) -> schema.RunConfig:
         raise RunError(f"{path}: no such file. Is name= right? `make folds` or `make train` begins a run.")
     base = OmegaConf.structured(schema.RunConfig)
     try:
-        content = OmegaConf.load(path)
-        if not isinstance(content, DictConfig):
-            raise ConfigError("it holds no keys")
+        content = _load(path)
         for group, (key, classes) in VARIANTS.items():
             base[group] = OmegaConf.structured(classes[content[group][key]])
         for item in fields(schema.RunConfig):
             if is_dataclass(item.type) and item.name not in VARIANTS:
                 base[item.name] = OmegaConf.structured(item.type)
         merged = OmegaConf.merge(base, content)
-        config = resolve(merged)  # type: ignore[arg-type]
-    except (OmegaConfBaseException, YAMLError, KeyError, TypeError, ConfigError) as error:
-        raise RunError(f"{path}: not a run config of this version of Saltern: {error}") from error
+        config = checked(merged)  # type: ignore[arg-type]
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (OmegaConfBaseException, YAMLError, *_UNFIT) as error:
+        said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise RunError(f"{path}: not a run config of this version of Saltern: {said[:300]}") from error
     assert isinstance(config, schema.RunConfig)
     return config
+
+
+def _load(path: Path) -> DictConfig:
+    """The mapping in a YAML file that `freeze` may have written: small, in plain words, without references.
+
+    References within YAML (`*a`) and within OmegaConf (`${a}`) let a few lines unfold to gigabytes; `freeze` writes
+    neither.
+    """
+    if path.stat().st_size > LARGEST:
+        raise ConfigError(f"it has {path.stat().st_size:,} bytes; expected at most {LARGEST:,}")
+    text = path.read_bytes().decode("utf-8")
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ConfigError(f"it nests values {depth} deep")
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(f"*{event.anchor} refers to another line; expected every value in full")
+        if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
+            raise ConfigError(f"{event.value[:80]!r} refers to another value; expected every value in full")
+    content = OmegaConf.load(io.StringIO(text))
+    if not isinstance(content, DictConfig) or not content:
+        raise ConfigError("it holds no keys")
+    return content
+
+
+def recorded_overrides(path: Path) -> list[str]:
+    """The overrides that a run was begun with, from its `environment.json`.
+
+    Raises:
+        RunError: the file is missing or does not hold them.
+    """
+    content = read_json(path)
+    found = content.get("overrides") if isinstance(content, dict) else None
+    if not isinstance(found, list) or not all(isinstance(item, str) for item in found):
+        raise RunError(f"{path}: holds no list of texts as `overrides`; put the file back as the run wrote it.")
+    return found
 
 
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, schema
-from saltern.config.checks import check_run, check_submission
+from saltern.config.checks import check_run, check_score
+from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
 
 CONFIG_DIR = Path(__file__).resolve().parents[3] / "configs"
@@ -56,11 +57,18 @@ def register() -> None:
 
 
 def resolve(raw: DictConfig) -> Any:
-    """The composed config as its dataclass (RunConfig, ScoreConfig, …), checked.
+    """The composed config as its dataclass (RunConfig, ScoreConfig, …), checked, with names and paths that can be.
 
     Raises:
         ConfigError: a missing value, or one that a check refuses.
     """
+    config = checked(raw)
+    settle_places(config)
+    return config
+
+
+def checked(raw: DictConfig) -> Any:
+    """`resolve`, for a config of another time and place, whose paths may lead nowhere here."""
     _refuse_strangers(raw)
     try:
         config = OmegaConf.to_object(raw)
@@ -72,7 +80,7 @@ def resolve(raw: DictConfig) -> Any:
     if isinstance(config, schema.RunConfig):
         check_run(config)
     if isinstance(config, schema.ScoreConfig):
-        check_submission(config.format, "format")
+        check_score(config)
     return config
 
 

@@ -249,4 +249,8 @@ class ScoreConfig:
 
     submission: str = MISSING
     truth: str = MISSING
+    images: str | None = None
+    """Folder of the images, whose sizes say where a mask ends; null: test/images beside the truth, if there is one."""
+    outside: str = "error"
+    """Runs past an image's end are an `error`, as Kaggle has it, or `count` as false positives."""
     format: SubmissionConfig = field(default_factory=SubmissionConfig)

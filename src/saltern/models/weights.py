@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from pickletools import genops
+from typing import IO, Any
+from zipfile import ZIP_STORED, ZipFile
 
 import torch
 from safetensors.torch import load_file
@@ -13,6 +15,14 @@ from saltern.config import ConfigError
 
 PREFIXES = ("module.", "model.", "net.", "encoder.", "backbone.")
 """What training frameworks put before the encoder's own keys."""
+
+_ZIP = b"PK\x03\x04"
+_OLD_PICKLES = 5
+"""In a file of torch before 1.6: a magic number, a version, the machine, the content, the names of its storages."""
+
+
+class _Refused(Exception):
+    """A file that is not damaged, but not loaded either."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +50,11 @@ class WeightsReport:
 
 
 def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
-    """Copy the tensors of a .safetensors or .pth file into `encoder` where name and shape agree.
+    """Copy the tensors of a .safetensors or .pth file into `encoder` where name and shape agree; no code is run.
 
     Raises:
-        ConfigError: no such file, not readable as weights, or not one tensor fits.
+        ConfigError: no such file, not readable as weights, not one tensor fits, or one that fits cannot be right: not
+            finite, a negative variance, whole numbers for weights, sparse, quantised or without values.
     """
     file = Path(path).expanduser()
     found = _read(file)
@@ -62,8 +73,27 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
             f"The file begins with {', '.join(list(found)[:3])}; the encoder with {', '.join(list(own)[:3])}. "
             "Expected weights of the same encoder."
         )
-    encoder.load_state_dict({**own, **{key: found[key] for key in matched}})
+    fitting = {key: _like(own[key], found[key], f"model.encoder_weights={file}: {key}") for key in matched}
+    encoder.load_state_dict({**own, **fitting})
     return report
+
+
+def _like(own: Tensor, found: Tensor, where: str) -> Tensor:
+    """`found` in the type of `own`, whose shape it has."""
+    if found.is_meta:
+        raise ConfigError(f"{where} has no values (device meta). Save the weights of a network that has some.")
+    if found.layout != torch.strided or found.is_quantized:
+        kind = "quantised" if found.is_quantized else f"of layout {found.layout}"
+        raise ConfigError(f"{where} is {kind}; expected a dense tensor. Save it as float32.")
+    if found.is_complex() or found.is_floating_point() != own.is_floating_point():
+        raise ConfigError(f"{where} is of type {found.dtype}; expected {own.dtype}, or another with such numbers.")
+    values = found.detach().to(own.dtype)
+    strange = int((~values.isfinite()).sum())
+    if strange:
+        raise ConfigError(f"{where}: {strange} of {values.numel()} values are not finite. Take other weights.")
+    if where.endswith("running_var") and values.numel() and values.min() < 0:
+        raise ConfigError(f"{where}: a variance of {values.min():g}; expected 0 or more. Take other weights.")
+    return values
 
 
 def _read(file: Path) -> dict[str, Tensor]:
@@ -73,16 +103,9 @@ def _read(file: Path) -> dict[str, Tensor]:
             ".safetensors or .pth file."
         )
     try:
-        content: Any
-        if file.suffix == ".safetensors":
-            content = load_file(file)
-        else:
-            content = torch.load(file, map_location="cpu", weights_only=True)
+        content: Any = load_file(file) if file.suffix == ".safetensors" else _unpickle(file)
     except Exception as error:  # a damaged file makes torch, pickle, zipfile and safetensors raise classes of their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.encoder_weights={file}: not readable as weights ({reason}). Is the download complete?"
-        ) from error
+        raise ConfigError(f"model.encoder_weights={file}: {_reason(error)}") from None
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
@@ -91,6 +114,55 @@ def _read(file: Path) -> dict[str, Tensor]:
     if not tensors:
         raise ConfigError(f"model.encoder_weights={file}: holds no tensors; expected a state dict.")
     return tensors
+
+
+def _unpickle(file: Path) -> Any:
+    """The content of a .pth file, made of nothing but tensors and plain containers.
+
+    torch alone would run no code either, but it checks no sums, unpacks what a few kilobytes unfold to, and gives a
+    `bytearray` any size that the file asks for.
+    """
+    with file.open("rb") as stream:
+        if stream.read(len(_ZIP)) == _ZIP:
+            _check_zip(stream)
+        else:
+            stream.seek(0)
+            for _ in range(_OLD_PICKLES):
+                _refuse_code(stream)
+    return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _check_zip(stream: IO[bytes]) -> None:
+    with ZipFile(stream) as archive:
+        for item in archive.infolist():
+            if item.compress_type != ZIP_STORED:
+                raise _Refused(f"{item.filename} is compressed, which torch.save never does")
+            with archive.open(item) as record:
+                if item.filename.endswith("data.pkl"):
+                    _refuse_code(record)
+                while record.read(1 << 20):  # to the end, where the sum is checked
+                    pass
+
+
+def _refuse_code(stream: IO[bytes]) -> None:
+    """Read one pickle without running it; _Refused where it names anything but what tensors are made of."""
+    for operation, argument, _ in genops(stream):
+        named = operation.name in ("GLOBAL", "INST", "STACK_GLOBAL")
+        if named and not str(argument).startswith(("torch ", "torch.", "collections OrderedDict")):
+            what = str(argument or "names of a later pickle protocol").replace(" ", ".")
+            raise _Refused(
+                f"it holds more than tensors ({what}), and a file that could run code is not loaded. "
+                "Save the tensors alone, with safetensors.torch.save_file(network.state_dict(), FILE)"
+            )
+
+
+def _reason(error: Exception) -> str:
+    """Why a file was not read; torch's own words may advise to switch its safety off."""
+    text = str(error).strip()
+    if isinstance(error, _Refused):
+        return f"not read as weights: {text}."
+    reason = text.splitlines()[0] if text and "weights_only" not in text else "no state dict of tensors"
+    return f"not readable as weights ({type(error).__name__}: {reason}). Is the download complete?"
 
 
 def _strip(found: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from saltern import runtime
-from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig
+from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
+from saltern.data.source.images import read_size
+from saltern.data.source.listing import images_in
+from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_json
 from saltern.inference.decide import read_decision
@@ -64,7 +67,7 @@ def _blend(config: EnsembleConfig, members: list[Job], progress: Progress | None
     first = members[0]
     trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
     own = replace(first.config, name=config.name, overwrite=config.overwrite, trainer=trainer)
-    return Job(own, progress or Progress(), read_json(first.run.environment)["overrides"])
+    return Job(own, progress or Progress(), recorded_overrides(first.run.environment))
 
 
 def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float]) -> None:
@@ -133,6 +136,30 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:
-    """The scores of a submission CSV against a truth CSV, with the number of images scored and of ids left over."""
-    found = submission.count_submission(Path(config.submission), Path(config.truth), config.format)
+    """The scores of a submission CSV against a truth CSV, with the number of images scored and of ids left over.
+
+    Raises:
+        DataError: see `submission.table.count_submission`; also an images folder without images.
+    """
+    path, truth = Path(config.submission), Path(config.truth)
+    folder = Path(config.images) if config.images else truth.parent / "test" / "images"
+    sizes = {}
+    if config.outside == "error" and (config.images or folder.is_dir()):
+        sizes = _sizes_in(folder)
+    found = submission.count_submission(path, truth, sizes, config.format)
+    unknown = [name for name in found.ids if name not in sizes]
+    if unknown and config.outside == "error":
+        log.warning(
+            "%s: holds no image of %d of %d ids, such as %r; runs past the end of these count as false positives "
+            "instead of being refused. images=FOLDER says where the images lie",
+            folder, len(unknown), len(found.ids), unknown[0],
+        )  # fmt: skip
     return {"images": len(found.ids), "left_out": found.extra, **summarise(found.counts)}
+
+
+def _sizes_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Id → (height, width) of the images in `folder`."""
+    problems = Problems(folder)
+    images = images_in(folder, problems)
+    problems.raise_any()
+    return {name: read_size(path) for name, path in images.items()}

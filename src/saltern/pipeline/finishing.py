@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from saltern.config import VocConfig
+from saltern.data.source.dataset import samples_of
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
@@ -15,8 +16,8 @@ from saltern.inference.estimate import score_table, scores_json
 from saltern.inference.members import Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
-from saltern.report import html
 from saltern.report.pictures import Load, Sample
+from saltern.report.run_page import write_report as write_page
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
 from saltern.submission.voc import write_voc_results
@@ -132,13 +133,14 @@ def _submit(job: Job) -> SubmissionProof:
     job.life.forget("submit", "report")
     decision, store, dataset = read_decision(job.run.decision), ProbStore(job.run.test), job.material.dataset
     ids = dataset.submission_ids or list(dataset.test["id"])
+    sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
         return ((name, decide(store[name], decision)) for name in store)
 
     if isinstance(job.config.dataset, VocConfig):
-        write_voc_results(job.run.voc_results, masks(), ids, job.config.dataset.class_ids()[0])
-    proof = submission.write_submission(job.run.submission, masks(), ids, job.config.submission)
+        write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
+    proof = submission.write_submission(job.run.submission, masks(), ids, sizes, job.config.submission)
     job.life.close("submit", [job.run.submission])
     return proof
 
@@ -151,7 +153,7 @@ def write_report(job: Job) -> None:
 
 def _report(job: Job) -> None:
     job.life.require("tune")
-    html.write_report(job.run, pixels_for_page(job), job.material.coverage)
+    write_page(job.run, pixels_for_page(job), job.material.coverage)
     job.life.close("report", [job.run.report])
 
 

@@ -17,7 +17,7 @@ from saltern.inference.decide import Decision, decide
 from saltern.metrics.scores import PER_IMAGE
 from saltern.report import figures
 from saltern.report.coverage import extreme
-from saltern.report.html import Group, Shot, render
+from saltern.report.page import Group, Shot, render
 from saltern.report.pictures import Load, picture
 
 RESAMPLES = 10_000

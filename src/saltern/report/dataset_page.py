@@ -11,30 +11,20 @@ from saltern.data.check.examine import DatasetReport
 from saltern.data.check.findings import ERROR, INFO, WARNING, Finding
 from saltern.data.source.dataset import Dataset
 from saltern.files import write_text
-from saltern.report.html import Card, render
-from saltern.report.pictures import Picture, picture
+from saltern.report.facts import Fact
+from saltern.report.page import Card, Group, Shot, render
+from saltern.report.pictures import picture
 
 SHOTS = {ERROR: 240, WARNING: 240, INFO: 48}
 """Most pictures of one finding, by its severity; the ids of all are in `dataset_report.json`."""
 
 
 @dataclass(frozen=True)
-class Suspect:
-    """One image of a finding."""
-
-    id: str
-    picture: Picture
-    note: str
-
-
-@dataclass(frozen=True)
 class Shown:
-    """A finding with its pictures."""
+    """A finding, and its pictures where it has some."""
 
     finding: Finding
-    suspects: list[Suspect]
-    more: int
-    """Images concerned that are not shown."""
+    group: Group | None
 
 
 def write_dataset_page(path: Path, report: DatasetReport, dataset: Dataset | None) -> None:
@@ -51,15 +41,16 @@ def write_dataset_page(path: Path, report: DatasetReport, dataset: Dataset | Non
     rows = {} if dataset is None else _rows(dataset)
     truth = set() if dataset is None else set(dataset.train["id"][dataset.has_truth(dataset.train)])
     shown = []
-    for finding in report.findings:
+    for number, finding in enumerate(report.findings, 1):
         most = SHOTS[finding.severity]
-        suspects = [_suspect(dataset, rows[name], name in truth) for name in finding.suspects[:most] if name in rows]
-        shown.append(Shown(finding, suspects, finding.count - len(suspects) if suspects else 0))
+        shots = [_shot(dataset, rows[name], name in truth) for name in finding.suspects[:most] if name in rows]
+        shown.append(Shown(finding, _group(finding, shots, f"finding-{number}") if shots else None))
     fullest = max([1, *(count for _, count in report.coverage)])
     context = {
         "report": report,
         "cards": _cards(report),
         "shown": shown,
+        "groups": [item.group for item in shown if item.group],
         "coverage": [(name, count, 100 * count / fullest) for name, count in report.coverage],
         "facts": _facts(report),
     }
@@ -71,12 +62,18 @@ def _rows(dataset: Dataset) -> dict[str, Any]:
     return {str(row.id): row for table in tables for row in table.itertuples(index=False)}
 
 
-def _suspect(dataset: Dataset | None, row: Any, labelled: bool) -> Suspect:
+def _group(finding: Finding, shots: list[Shot], anchor: str) -> Group:
+    more = finding.count - len(shots)
+    note = f"{finding.text} Not shown: {more}." if more > 0 else finding.text
+    return Group(finding.kind, note, shots, anchor)
+
+
+def _shot(dataset: Dataset | None, row: Any, labelled: bool) -> Shot:
     assert dataset is not None, "a row without a data set"
     image = dataset.read_image(row)
     target = dataset.read_mask(row) if labelled else np.zeros(image.shape[:2], np.uint8)
     note = f"{row.height} x {row.width}, " + (f"coverage {row.coverage:.2%}" if labelled else "test")
-    return Suspect(row.id, picture(image, {}, target), note)
+    return Shot(row.id, picture(image, {}, target), note)
 
 
 def _cards(report: DatasetReport) -> list[Card]:
@@ -87,7 +84,7 @@ def _cards(report: DatasetReport) -> list[Card]:
     return [*images, *verdict, Card("checked in", f"{report.seconds:.1f} s", "")]
 
 
-def _facts(report: DatasetReport) -> list[tuple[str, str]]:
+def _facts(report: DatasetReport) -> list[Fact]:
     tables = {
         "sizes, labelled (height x width)": report.sizes.get("labelled", {}),
         "sizes, test": report.sizes.get("test", {}),
@@ -96,7 +93,7 @@ def _facts(report: DatasetReport) -> list[tuple[str, str]]:
         "mask values": report.mask_values,
     }
     return [
-        (name, ", ".join(f"{value}: {count:,}" for value, count in table.items()))
+        Fact(name, ", ".join(f"{value}: {count:,}" for value, count in table.items()))
         for name, table in tables.items()
         if table
     ]

@@ -138,11 +138,7 @@ def start(config: TrainerConfig) -> Runtime:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # else cuBLAS refuses to be deterministic
     torch.use_deterministic_algorithms(config.deterministic, warn_only=False)
     if use_cuda:
-        # fp32 means fp32; beside bf16 and fp16 what is left in fp32 may be rounded to TF32
-        rounded = "ieee" if precision == "fp32" or config.deterministic else "tf32"
-        torch.backends.cuda.matmul.fp32_precision = rounded
-        torch.backends.cudnn.fp32_precision = rounded
-        torch.backends.cudnn.benchmark = not config.deterministic
+        choose_kernels(precision, deterministic=config.deterministic)
     several = config.devices * config.nodes > 1
     fabric = Fabric(
         accelerator="cuda" if use_cuda else "cpu",
@@ -155,6 +151,14 @@ def start(config: TrainerConfig) -> Runtime:
         return Runtime(fabric, precision)
     fabric.launch()
     return Runtime(fabric, precision, meet(fabric))
+
+
+def choose_kernels(precision: str, *, deterministic: bool) -> None:
+    """What CUDA's libraries may do: fp32 means fp32; beside bf16 and fp16 the rest may be rounded to TF32."""
+    rounded = "ieee" if precision == "fp32" or deterministic else "tf32"
+    torch.backends.cuda.matmul.fp32_precision = rounded
+    torch.backends.cudnn.fp32_precision = rounded
+    torch.backends.cudnn.benchmark = not deterministic
 
 
 def keep_freed_memory() -> None:

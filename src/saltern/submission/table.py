@@ -19,6 +19,9 @@ from saltern.errors import DataError, RunError
 from saltern.files import atomic
 from saltern.rle import RleError, Runs
 
+Sizes = Mapping[str, tuple[int, int]]
+"""Id → (height, width) of its image, pixels."""
+
 
 @dataclass(frozen=True)
 class SubmissionProof:
@@ -47,36 +50,41 @@ class _Row:
     """What is kept of a mask until the file is proven: its text, and enough to recognise it again."""
 
     text: str
-    size: tuple[int, int]
     digest: bytes
     empty: bool
 
 
 def write_submission(
-    path: Path, masks: Iterable[tuple[str, NDArray[Any]]], ids: Sequence[str], form: SubmissionConfig
+    path: Path,
+    masks: Iterable[tuple[str, NDArray[Any]]],
+    ids: Sequence[str],
+    sizes: Sizes,
+    form: SubmissionConfig,
 ) -> SubmissionProof:
     """Write one row for each of `ids`, in their order, and prove the file before it replaces an older one.
 
-    The file is read back from disk: the header, the ids and their order must be right, and decoding each row must
-    give exactly the mask that was handed in.
+    Every mask must have the size of its image. The file is read back from disk: the header, the ids and their order
+    must be right, and decoding each row at its image's size must give exactly the mask that was handed in.
 
     Args:
         path: of the CSV.
         masks: pairs of id and mask (H, W), {0, 1}; in any order, seen once, never held together.
         ids: of all rows, as in the competition's sample submission.
+        sizes: of the images, as the data set knows them; not taken from `masks`.
         form: columns, order of pixels, index base, empty token, relative runs.
 
     Raises:
-        DataError: ids that are missing, unknown or there twice, or masks that cannot be encoded; lists them all.
+        DataError: ids that are missing, unknown, there twice or not UTF-8, or masks that cannot be encoded or are not
+            of their image's size; lists them all.
         RunError: the proof failed; `path` is left as it was.
     """
-    rows = _encode(path, masks, ids, form)
+    rows = _encode(path, masks, ids, sizes, form)
     with atomic(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow([form.id_column, form.mask_column])
             writer.writerows([name, rows[name].text] for name in ids)
-        _prove(path, temporary, rows, ids, form)
+        _prove(path, temporary, rows, sizes, form)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     return SubmissionProof(rows=len(ids), empty=sum(rows[name].empty for name in ids), sha256=digest)
 
@@ -96,35 +104,48 @@ def read_submission(path: Path, form: SubmissionConfig) -> dict[str, Runs]:
         elif not cells[0]:
             problems.append(f"line {line}: no id")
         elif cells[0] in found:
-            problems.append(f"line {line}: id {cells[0]!r} is there twice")
+            problems.append(f"line {line}: id {_shown(cells[0])} is there twice")
         else:
             try:
                 found[cells[0]] = _runs(cells[1], form)
             except RleError as error:
                 found[cells[0]] = rle.NO_RUNS
-                problems.append(f"line {line}: id {cells[0]!r}: {error}")
+                problems.append(f"line {line}: id {_shown(cells[0])}: {error}")
     if problems:
         raise DataError.of(str(path), problems)
     return found
 
 
-def count_submission(submission: Path, truth: Path, form: SubmissionConfig) -> SubmissionCounts:
+def count_submission(submission: Path, truth: Path, sizes: Sizes, form: SubmissionConfig) -> SubmissionCounts:
     """Count pixels of a submission against a truth CSV of the same form, from the runs alone.
 
-    Image sizes are not known here, so runs beyond an image's end are not noticed; they count as false positives.
+    Pixels past an image's end can only be noticed where `sizes` holds its id; elsewhere they count as false positives.
 
     Raises:
-        DataError: a file is malformed or the truth is empty, or the submission lacks ids of the truth.
+        DataError: a file is malformed or the truth is empty, the submission lacks ids of the truth, or runs end past
+            an image's end.
     """
     submitted, true = read_submission(submission, form), read_submission(truth, form)
     if not true:
         raise DataError(f"{truth}: no rows; expected the true mask of at least one image.")
     missing = [name for name in true if name not in submitted]
     if missing:
-        problems = [f"id {name!r} of {truth} is missing" for name in missing]
+        problems = [f"id {_shown(name)} of {truth} is missing" for name in missing]
         raise DataError.of(str(submission), problems)
+    for path, found in ((submission, submitted), (truth, true)):
+        if problems := list(_outside(found, sizes)):
+            raise DataError.of(str(path), problems)
     counts = np.array([_count(submitted[name], runs) for name, runs in true.items()], dtype=np.int64)
     return SubmissionCounts(tuple(true), counts, extra=len(submitted) - len(true))
+
+
+def _outside(found: Mapping[str, Runs], sizes: Sizes) -> Iterator[str]:
+    for name, runs in found.items():
+        if name in sizes:
+            try:
+                rle.refuse_outside(runs, sizes[name])
+            except RleError as error:
+                yield f"id {_shown(name)}: {error}"
 
 
 def _count(submitted: Runs, true: Runs) -> tuple[int, int, int]:
@@ -133,9 +154,14 @@ def _count(submitted: Runs, true: Runs) -> tuple[int, int, int]:
 
 
 def _encode(
-    path: Path, masks: Iterable[tuple[str, NDArray[Any]]], ids: Sequence[str], form: SubmissionConfig
+    path: Path,
+    masks: Iterable[tuple[str, NDArray[Any]]],
+    ids: Sequence[str],
+    sizes: Sizes,
+    form: SubmissionConfig,
 ) -> Mapping[str, _Row]:
     problems = [f"id {name!r} is asked for {times} times" for name, times in Counter(ids).items() if times > 1]
+    problems += [f"id {name!r} is no text in UTF-8; rename the image" for name in ids if not _is_utf8(name)]
     wanted = set(ids)
     rows: dict[str, _Row] = {}
     for name, mask in masks:
@@ -145,34 +171,36 @@ def _encode(
             problems.append(f"id {name!r}: a mask, but no row is expected")
         else:
             try:
-                rows[name] = _row(mask, form)
+                rows[name] = _row(mask, sizes[name], form)
             except RleError as error:
                 wanted.discard(name)
                 problems.append(f"id {name!r}: {error}")
     problems += [f"id {name!r}: no mask" for name in ids if name in wanted and name not in rows]
     if problems:
         raise DataError.of(f"{path} (not written)", problems)
-    return rows
+    return {name: rows[name] for name in ids}
 
 
-def _row(mask: NDArray[Any], form: SubmissionConfig) -> _Row:
+def _row(mask: NDArray[Any], size: tuple[int, int], form: SubmissionConfig) -> _Row:
+    if mask.shape != size:
+        raise RleError(f"mask of shape {mask.shape}: its image has {size[0]} x {size[1]} pixels (height x width).")
     runs = rle.find_runs(mask, order=form.order)
     text = rle.format_runs(runs, index_base=form.index_base, relative=form.relative) if len(runs) else form.empty
-    return _Row(text, (mask.shape[0], mask.shape[1]), _digest(mask), empty=not len(runs))
+    return _Row(text, _digest(mask), empty=not len(runs))
 
 
 def _digest(mask: NDArray[Any]) -> bytes:
     return hashlib.blake2b(np.ascontiguousarray(mask, dtype=np.uint8).tobytes(), digest_size=16).digest()
 
 
-def _prove(path: Path, temporary: Path, rows: Mapping[str, _Row], ids: Sequence[str], form: SubmissionConfig) -> None:
-    """Read `temporary` back; `path` is what it is to become."""
+def _prove(path: Path, temporary: Path, rows: Mapping[str, _Row], sizes: Sizes, form: SubmissionConfig) -> None:
+    """Read `temporary` back; `path` is what it is to become, `rows` are in the file's order."""
     try:
         found = read_submission(temporary, form)
-        if list(found) != list(ids):
+        if list(found) != list(rows):
             raise RunError("the ids differ from those that were written, or their order does.")
         for name, runs in found.items():
-            if _digest(rle.draw_runs(runs, rows[name].size, order=form.order)) != rows[name].digest:
+            if _digest(rle.draw_runs(runs, sizes[name], order=form.order)) != rows[name].digest:
                 raise RunError(f"id {name!r}: decoding {rows[name].text[:60]!r} does not give back its mask.")
     except (DataError, RleError, RunError) as error:
         raise RunError(
@@ -196,12 +224,22 @@ def _rows(path: Path, header: list[str]) -> Iterator[tuple[int, list[str]]]:
             reader = csv.reader(file, strict=True)
             first = next(reader, [])
             if first != header:
-                raise DataError(f"{path}: the header is {','.join(first)!r}; expected {','.join(header)!r}.")
+                raise DataError(f"{path}: the header is {_shown(','.join(first))}; expected {','.join(header)!r}.")
             yield from ((reader.line_num, cells) for cells in reader if cells)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); expected a CSV file.") from None
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(f"{path}: is no CSV in UTF-8 ({error}). Save it again as plain comma-separated text.") from None
+
+
+def _shown(text: str) -> str:
+    """`text` in quotes, its beginning where it is long."""
+    return repr(text if len(text) <= 80 else f"{text[:80]}…")
+
+
+def _is_utf8(text: str) -> bool:
+    """False where a file's name is not: such bytes become lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 @contextmanager

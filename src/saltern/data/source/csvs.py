@@ -16,6 +16,8 @@ from saltern.data.source.problems import Problems
 from saltern.errors import DataError
 
 csv.field_size_limit(MAX_CELL)  # the run lengths of one large mask exceed the default of 128 KiB
+_BLOCK = 16 << 20
+"""Bytes read at once."""
 _SOME = 500
 """Rows turned into columns at once: gone before Python's garbage collection counts them as old, and looks at all."""
 
@@ -32,6 +34,7 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             header; more than `MAX_TABLE_BYTES`, `MAX_CELLS` (blank lines count as one cell) or `MAX_CELL` characters.
     """
     require_file(path, MAX_TABLE_BYTES)
+    _refuse_zero_bytes(path)
     problems = Problems(path)
     try:
         with path.open("rb") as raw, io.TextIOWrapper(raw, encoding="utf-8-sig", newline="") as stream:
@@ -51,6 +54,17 @@ def read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         raise DataError(f"{path}: not readable as CSV in UTF-8 ({error}). Download it again.") from error
     problems.raise_any()
     return pd.DataFrame(dict(zip(header, content, strict=True)), columns=header, dtype=str)
+
+
+def _refuse_zero_bytes(path: Path) -> None:
+    """Text has none; here they stand between the parts of one mask, so that none may come from outside."""
+    try:
+        with path.open("rb") as raw:
+            while block := raw.read(_BLOCK):
+                if b"\0" in block:
+                    raise DataError(f"{path}: holds zero bytes, so it is no text (or UTF-16). Save it as CSV in UTF-8.")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _check_header(header: list[str], columns: Sequence[str], problems: Problems) -> None:

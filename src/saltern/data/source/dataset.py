@@ -23,7 +23,7 @@ COLUMNS = ("id", "image", "mask", "rle", "height", "width", "coverage", "group")
 THREADS = min(8, os.cpu_count() or 1)
 _NUMBER = len(str(rle.FARTHEST)) + 1
 """Characters of a number in run lengths, at most, and the blank after it."""
-PARTS = "\n"
+PARTS = "\0"
 """Between several mask files, or several run lengths, of one row: parts of one mask."""
 
 
@@ -100,7 +100,7 @@ class Dataset:
     are sorted by id; `test` is sorted as the sample submission is, where there is one. Texts are never missing but
     may be empty: `mask` (no file), `group`. `rle` is None where the layout names no run lengths for the row (an empty
     text is an empty mask). `coverage` is NaN where there is no truth, 0 where every pixel is void. Where several
-    masks of one image are to be united, `mask` holds one path a line, `rle` one text a line.
+    masks of one image are to be united, `mask` holds the paths and `rle` the texts with PARTS between them.
     """
 
     root: Path

@@ -1,12 +1,10 @@
 """One self-contained page about a run: its scores, curves, best and worst images."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from saltern.errors import RunError
@@ -17,53 +15,13 @@ from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.coverage import extreme
 from saltern.report.facts import ensemble_facts, facts_of
-from saltern.report.pictures import Load, Picture, picture
+from saltern.report.page import Card, Group, Shot, render
+from saltern.report.pictures import Load, picture
 from saltern.runs import RunDir
 
 SCORE_NAMES = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 SHOTS = 12
 """Pictures in each group."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """A figure at the head of the page."""
-
-    label: str
-    value: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Shot:
-    """One image with its words."""
-
-    id: str
-    picture: Picture
-    score: str
-    caption: str
-    note: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """Images under one title."""
-
-    title: str
-    note: str
-    shots: list[Shot]
-
-
-def render(template: str, context: Mapping[str, Any]) -> str:
-    """A page from `templates/`; everything but figures drawn here is escaped."""
-    environment = Environment(
-        loader=PackageLoader("saltern", "report/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(template).render(context)
 
 
 def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None:
@@ -94,9 +52,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
         "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
         "groups": groups,
-        "has_void": any(
-            line.kind == "void" for group in groups for shot in group.shots for line in shot.picture.outlines
-        ),
+        "key": _key(groups),
         "facts": (ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []) + facts_of(config_text),
         "config_text": config_text,
         "files": _files(run),
@@ -234,6 +190,13 @@ def _groups(table: pd.DataFrame, column: str, decision: Decision, load: Load) ->
         Group("Best", f"highest {column} among images with foreground", _shots(best, column, decision, load)),
     ]
     return [group for group in groups if group.shots]
+
+
+def _key(groups: list[Group]) -> list[tuple[str, str]]:
+    """The kinds of outlines and their words; void only where a picture shows some."""
+    kinds = {line.kind for group in groups for shot in group.shots for line in shot.picture.outlines}
+    key = [("truth", "truth"), ("mask", "prediction")]
+    return [*key, ("void", "void, not scored")] if "void" in kinds else key
 
 
 def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Shot]:

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from saltern.errors import RunError
-from saltern.report.html import write_report
+from saltern.report.run_page import write_report
 
 VOID_TAGS = {"meta", "br", "input", "image", "path", "use", "link", "img"}
 
