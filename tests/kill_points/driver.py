@@ -71,7 +71,7 @@ def fork(work: Callable[[], None], root: Path, last: int = 0) -> tuple[int, list
             said.write(traceback.format_exc())
             status = 1
         with os.fdopen(writer, "w") as pipe:
-            json.dump([counter.seen, said.getvalue()[-3000:]], pipe)
+            json.dump([counter.seen, said.getvalue()], pipe)
         os._exit(status)
     os.close(writer)
     with os.fdopen(reader) as pipe:
@@ -177,6 +177,18 @@ class Task:
             shutil.copytree(self.before, self.run)
 
 
+def state_of(run: Path) -> dict[str, str]:
+    """`state`, taken in a child: torch's threads, once begun here, would hang every later fork."""
+
+    def say() -> None:
+        sys.stdout.write(json.dumps(state(run)))
+
+    status, _, said = fork(say, run)
+    assert status == 0, said
+    found: dict[str, str] = json.loads(said)
+    return found
+
+
 def enumerate_kills(task: Task) -> dict[str, object]:
     """End the first step before each of its changes, do what follows; the outcome must be the undisturbed one."""
     run = Path(task.run)
@@ -185,7 +197,7 @@ def enumerate_kills(task: Task) -> dict[str, object]:
     assert status == 0, said
     status, _, said = fork(task.work(task.then), run)
     assert status == 0, said
-    right = state(run)
+    right = state_of(run)
     numbers = list(range(1, len(seen) + 1))
     if task.points and task.points < len(numbers):
         numbers = [numbers[round(index * (len(numbers) - 1) / (task.points - 1))] for index in range(task.points)]
@@ -195,14 +207,14 @@ def enumerate_kills(task: Task) -> dict[str, object]:
         task.fresh()
         status, _, said = fork(task.work(task.first), run, number)
         if status not in (KILLED, 0):  # 0: this time there was a change less
-            wrong.append(f"{where}: ended with {status}: {said}")
+            wrong.append(f"{where}: ended with {status}: {said[-3000:]}")
             continue
         killed += status == KILLED
         status, _, said = fork(task.work(task.then), run)
-        now = state(run)
+        now = state_of(run)
         if status or now != right:
             differing = sorted(key for key in right.keys() | now.keys() if right.get(key) != now.get(key))
-            wrong.append(f"{where}: then status {status}, {differing[:5]} differ\n{said}")
+            wrong.append(f"{where}: then status {status}, {differing[:5]} differ\n{said[-3000:]}")
         litter = [path.name for path in run.rglob("*.tmp")]
         if litter:
             wrong.append(f"{where}: left {litter[:3]}")

@@ -78,7 +78,7 @@ CASES = {
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize(
     ("stage", "points"),
-    [pytest.param("train", 4, id="train-few"), *(pytest.param(stage, 0, marks=pytest.mark.slow) for stage in CASES)],
+    [pytest.param("train", 3, id="train-few"), *(pytest.param(stage, 0, marks=pytest.mark.slow) for stage in CASES)],
 )
 def test_a_stage_that_is_killed_anywhere(stage: str, points: int, finished: Path, table: Callable[[str], None]) -> None:
     first, then, starts_finished = CASES[stage]
@@ -92,7 +92,7 @@ def test_a_stage_that_is_killed_anywhere(stage: str, points: int, finished: Path
 
 
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize("points", [pytest.param(4, id="few"), pytest.param(0, id="all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("points", [pytest.param(3, id="few"), pytest.param(0, id="all", marks=pytest.mark.slow)])
 def test_an_ensemble_that_is_killed_anywhere(points: int, finished: Path, table: Callable[[str], None]) -> None:
     """The blend of a run with a copy of itself goes on where it stopped, instead of standing in its own way."""
     if not (finished / "outputs" / "b").exists():
