@@ -75,16 +75,15 @@ def enter(main: Callable[[], None], stopped: str = UNHURT, *, groups: bool = Tru
         _fail(error)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error))
-    except Terminated:
-        _stop(f"stopped by SIGTERM: {stopped}", Terminated.status)
-    except KeyboardInterrupt:
-        _stop(f"stopped: {stopped}", 130)
+    except KeyboardInterrupt as stop:
+        how = "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped"
+        _stop(f"{how}: {stopped}" if is_main_process() else "", getattr(stop, "status", 130))
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _terminate(_signal: int, _frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a second one ends it at once, which hurts nothing either
     raise Terminated
 
 
@@ -121,7 +120,8 @@ def _fail(error: SalternError) -> None:
 
 
 def _stop(text: str, status: int) -> None:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
+    if text:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
     sys.exit(status)
 
 
@@ -187,9 +187,10 @@ def show_run(job: "Job") -> None:
     columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
     table(f"{run.path}: scores", columns, merged)
     _show_phases(scores["training"])
-    decision = scores["decision"]
+    decision = read_json(run.decision)
     gate = decision["empty_gate"] or "none"
-    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}")
+    by = "" if decision == scores["decision"] else " (set by hand: the scores above are those of the tuned one)"
+    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}{by}")
     say("nested: tuned without the images it is scored on; trust this one\n")
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():

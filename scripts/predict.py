@@ -15,7 +15,7 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, ProgressLine())
     pipeline.predict_test(job)
-    if job.runtime.is_main:
+    if job.runtime.group.is_main:
         console.say(f"{job.run.test}: test probabilities")
 
 

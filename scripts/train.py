@@ -22,7 +22,7 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, ProgressLine(), console.task_overrides())
     pipeline.train(job, finish=not part)
-    if not job.runtime.is_main:
+    if not job.runtime.group.is_main:
         return
     if not part:
         console.show_run(job)

@@ -15,7 +15,7 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.Job(config, ProgressLine())
     pipeline.finish_run(job)
-    if job.runtime.is_main:
+    if job.runtime.group.is_main:
         console.show_run(job)
 
 

@@ -290,8 +290,8 @@ def test_whatever_changes_under_a_finished_run_is_named(place: Path) -> None:
     page = (run / "report.html").read_text()
     assert "0.06" in page
     assert "by hand" in page
-    again = succeed("train", *TINY, "name=edited", cwd=place)
-    assert "tune is done anew, since decision.json was changed by another hand" in again
+    assert "finished already" in succeed("train", *TINY, "name=edited", cwd=place), "the edit is kept"
+    assert "tune is done anew, since decision.json was changed" in succeed("tune", "name=edited", cwd=place)
     assert json.loads((run / "decision.json").read_text()) == tuned
     (run / "fold_0" / "best.safetensors").write_bytes(b"other weights")
     refused = script("tune", "name=edited", cwd=place)

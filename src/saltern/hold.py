@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import socket
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from filelock import LeaseCompromise, SoftFileLease, Timeout
 
 from saltern.errors import RunError
-from saltern.files import read_json, storage_errors, write_json
+from saltern.files import clear_leftovers, read_json, storage_errors, write_json
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class Hold:
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self.lease: SoftFileLease | None = None
         self._lost: str | None = None
 
     def lose(self, compromise: LeaseCompromise) -> None:
@@ -40,11 +42,18 @@ class Hold:
         Raises:
             RunError: the mark was deleted or taken, such as by someone who deleted the folder.
         """
+        if self._lost is None and self.lease is not None and not self.lease.is_lock_held_by_us:
+            self._lost = "not ours any more"
         if self._lost is not None:
             raise RunError(
                 f"{self.what}: another process may have taken this over (its mark in .held/ is gone: {self._lost}). "
                 "Nothing more is written here; was the folder deleted, or this machine asleep?"
             )
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was found to be lost."""
+        return self._lost is not None
 
 
 @contextmanager
@@ -70,11 +79,14 @@ def hold(mark: Path, what: str, *, wait: bool = False) -> Iterator[Hold]:
             mark, lease_duration=LEASE, heartbeat_interval=LEASE / 6, on_compromise=held.lose, thread_local=False
         )
         _acquire(lease, mark, what, wait)
+    held.lease = lease
     try:
-        write_json(_card(mark), {"host": socket.gethostname(), "process": os.getpid(), "since": _now()})
+        clear_leftovers(mark.parent)
+        card = {"host": socket.gethostname(), "machine": machine(), "process": os.getpid(), "since": _now()}
+        write_json(_card(mark), card)
         yield held
     finally:
-        if held._lost is None:
+        if not held.is_lost:
             _card(mark).unlink(missing_ok=True)
         lease.release()
         _remove_if_empty(mark.parent)
@@ -89,7 +101,7 @@ def _acquire(lease: SoftFileLease, mark: Path, what: str, wait: bool) -> None:
         except Timeout:
             holder = _holder(mark)
             beat = _beat(mark)
-            alive = holder.get("host") == socket.gethostname() or (seen is not None and beat != seen[0])
+            alive = holder.get("machine") == machine() or (seen is not None and beat != seen[0])
             if alive and not wait:
                 raise RunError(f"{what}: {_words(holder)} works on it. Wait for it, or end it.") from None
             if not told:
@@ -100,6 +112,15 @@ def _acquire(lease: SoftFileLease, mark: Path, what: str, wait: bool) -> None:
             mark.parent.mkdir(parents=True, exist_ok=True)
         else:
             return
+
+
+def machine() -> str:
+    """What tells this machine, as it was started last, and this container on it, from all others."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{platform.node()} {boot} {Path('/proc/self/ns/pid').stat().st_ino}"
+    except OSError:
+        return f"{platform.node()} {os.getpid()}"  # nothing tells which processes live: count on signs of life
 
 
 def _card(mark: Path) -> Path:

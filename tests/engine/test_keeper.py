@@ -1,5 +1,6 @@
 """What is kept survives damage: a broken checkpoint is replaced by the one before it, weights are those it means."""
 
+import io
 import pickle
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 from fold_runs import Killed, Net, data, fresh, phases, trainer, weights
 from torch import nn
 
-from saltern.engine.checkpoint import TrainState, load_checkpoint, save_checkpoint
+from saltern.engine.checkpoint import TrainState, _Spool, load_checkpoint, save_checkpoint
 from saltern.engine.keeper import Keeper
 from saltern.errors import RunError, StorageError
 from saltern.runs import FoldDir
@@ -113,6 +114,18 @@ def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(tmp_path: Path) -
             save_checkpoint(path, TrainState(epoch=2), {"model": nn.Linear(300, 300).state_dict()})
     assert load_checkpoint(path)[0].epoch == 1
     assert [item.name for item in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_ctrl_c_while_torch_writes_stays_ctrl_c(tmp_path: Path) -> None:
+    """Python answers a signal inside the call that torch's C++ makes to write, which would make an error of its own."""
+
+    class Interrupted(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise KeyboardInterrupt
+
+    spool = _Spool(Interrupted())
+    torch.save({"model": nn.Linear(300, 300).state_dict()}, spool)  # type: ignore[arg-type]
+    assert isinstance(spool.error, KeyboardInterrupt)
 
 
 def test_snapshots_do_not_hide_the_best_weights(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from saltern.config import OptimConfig, TrainerConfig
 from saltern.engine.checkpoint import load_checkpoint
 from saltern.engine.keeper import Keeper
 from saltern.engine.trainer import FoldData, Trainer
+from saltern.errors import TrainingError
 from saltern.losses import Schedule
 from saltern.progress import Progress
 from saltern.runs import FoldDir
@@ -68,6 +69,11 @@ def test_an_overflow_skips_the_step_and_neither_count_nor_average_moves(clip: fl
     scaler = engine.runtime.fabric.strategy.precision.scaler  # type: ignore[attr-defined]
     assert scaler.get_scale() == SCALE / 4 * 2 ** ((batches - 4) // 4), "halved twice, then doubled after each four"
     assert all(tensor.isfinite().all() for tensor in weights(network))
+
+
+def test_an_epoch_in_which_no_weight_moved_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="the gradients of every step overflowed in fp16"):
+        fp16_trainer(tmp_path, Log()).fit(Overflows((0, 1, 2)), data(), seed=0)
 
 
 def test_the_scale_survives_a_resume(tmp_path: Path) -> None:

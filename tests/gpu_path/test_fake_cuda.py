@@ -8,18 +8,19 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensor, FakeTensorMode
 
 from saltern.config import compose_config
-from saltern.data.loading.geometry import plan_fit, unfit_probs
+from saltern.data.loading.evaluation import EvalBatch
+from saltern.data.loading.geometry import plan_fit
 from saltern.engine.ema import AveragedWeights
 from saltern.engine.soundness import not_finite
-from saltern.inference.predict import Predictor, Seeing
+from saltern.inference.predict import Predictor, Seeing, score_batches
 from saltern.inference.tta import VIEWS, build_views
-from saltern.metrics.scores import count_batch
 from saltern.metrics.streaming import StreamingCounts
 from saltern.models import build_model
 from saltern.runtime import Runtime
@@ -121,18 +122,29 @@ def test_prediction_from_all_views_reads_nothing_back(window: int | None, mode: 
     assert probs.device == CUDA
 
 
-def test_scores_are_counted_on_the_device_and_read_once(mode: FakeTensorMode) -> None:
+def test_scores_are_counted_on_the_device_and_read_once(mode: FakeTensorMode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three batches pass before the one read at the end, which tells whether all probabilities were finite."""
     dataset = compose_config("run", ["dataset.root=x"]).dataset
     fit = plan_fit((101, 101), 32, dataset)
-    with mode:
-        counts = StreamingCounts()
-        for _ in range(3):
-            probs = torch.zeros(4, 1, *fit.padded, device=CUDA)
-            targets = torch.zeros(4, 101, 101, dtype=torch.uint8, device=CUDA)
-            counts.update(count_batch(unfit_probs(probs, fit) > 0.5, targets))
-        assert [rows.device for rows in counts._rows] == [CUDA] * 3
-        with pytest.raises((DataDependentOutputException, RuntimeError)):
-            counts.counts().tolist()
+    truths = [np.zeros((101, 101), np.uint8)] * 4
+    seen: list[torch.device] = []
+    update = StreamingCounts.update
+
+    def watched(self: StreamingCounts, rows: Tensor) -> None:
+        seen.append(rows.device)
+        update(self, rows)
+
+    monkeypatch.setattr(StreamingCounts, "update", watched)
+
+    def batches() -> Iterator[EvalBatch]:
+        for number in range(3):
+            rows = [4 * number + index for index in range(4)]
+            yield EvalBatch(images(4, fit.padded[0]), rows, list(map(str, rows)), [fit] * 4, truths)
+
+    network = network_of("unet resnet34", mode)
+    with mode, pytest.raises(DataDependentOutputException):
+        score_batches(Predictor(GPU, [network], Seeing(build_views(["identity"]), 32)), batches())
+    assert seen == [CUDA] * 3
 
 
 def test_averaging_reads_nothing_back(mode: FakeTensorMode) -> None:

@@ -38,7 +38,7 @@ def finish(life: Life) -> None:
     for stage, files in zip(
         STAGES, ([run.decision, run.oof_scores, run.scores], [shard], [run.submission], [run.report]), strict=True
     ):
-        life.close(stage, files)
+        life.close(stage, files, life.ingredients(stage))
 
 
 @pytest.fixture
@@ -118,18 +118,46 @@ def test_an_edited_decision_is_told_and_kept_and_anything_else_is_refused(
 
 
 def test_an_edited_config_is_named(life: Life) -> None:
-    edited = replace(life.config, inference=replace(life.config.inference, tune_for="iou_image"))
-    assert Life(life.run, edited).faults("tune") == ["config.yaml changed since"]
-    assert Life(life.run, edited).faults("predict") == [], "the means do not depend on it"
-    elsewhere = replace(life.config, trainer=replace(life.config.trainer, accelerator="cpu", workers=3))
-    assert Life(life.run, elsewhere).is_finished(with_test=True), "where to compute is no matter"
+    text = life.run.config.read_text()
+    life.run.config.write_text(text.replace("tune_for: precision_tgs", "tune_for: iou_image"))
+    assert again(life).faults("tune") == ["config.yaml changed since"]
+    assert again(life).faults("predict") == [], "the means do not depend on it"
+    life.run.config.write_text(
+        text.replace("accelerator: auto", "accelerator: cpu").replace("workers: 0", "workers: 3")
+    )
+    assert again(life).is_finished(with_test=True), "where to compute is no matter"
+    life.run.config.write_text("a_key_of_a_later_version: 1\n" + text)
+    assert again(life).is_finished(with_test=True), "nor what a stage does not know"
+
+
+def test_what_came_while_a_stage_ran_is_not_taken_for_what_it_was_made_of(life: Life) -> None:
+    made_of = life.ingredients("predict")
+    train(life, 1)
+    life.close("predict", sorted(life.run.test.glob("*")), made_of)
+    assert again(life).faults("predict") == ["fold_1/done.json came since"]
+
+
+def test_a_run_of_an_earlier_version_is_called_so(life: Life) -> None:
+    life.run.seal("folds").unlink()
+    with pytest.raises(RunError, match="begun by an earlier version of Saltern"):
+        again(life).require_folds()
+
+
+def test_nothing_is_closed_once_the_hold_is_lost(life: Life) -> None:
+    with life.hold():
+        (life.run.holds / "run").unlink()
+        with pytest.raises(RunError, match="another process may have taken this over"):
+            life.close("report", [life.run.report], life.ingredients("report"))
+        with pytest.raises(RunError, match="another process may have taken this over"):
+            life.forget("submit")
+    assert life.run.submission.exists()
 
 
 def test_without_test_images_there_is_nothing_to_submit(life: Life) -> None:
     life.forget("submit", "report")
     life.run.seal("predict").unlink()
     write_text(life.run.report, "page")
-    life.close("report", [life.run.report])
+    life.close("report", [life.run.report], life.ingredients("report"))
     assert again(life).is_finished(with_test=False)
     assert not again(life).is_finished(with_test=True)
 
@@ -145,9 +173,10 @@ def test_an_ensemble_names_the_member_that_changed(life: Life, config: RunConfig
     own = replace(config, name="blend")
     blend = Life(RunDir.of(own.outputs, "blend"), own)
     shard = blend.run.oof / "oof_0_00000.safetensors"
+    blend.begin({})
     write_text(shard, "means")
     facts = {"runs": ["a"], "weights": [1.0], "folds": [0]}
-    blend.close_ensemble([shard], life.probability_seals(), facts)
+    blend.close_ensemble([shard], blend.members_ingredients([life]), facts)
     assert again(blend).trained_folds([0]) == [0]
     assert again(blend).is_averaged(facts)
     train(life, 0, "other weights")

@@ -4,7 +4,8 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from operator import attrgetter
 from pathlib import Path
@@ -94,7 +95,7 @@ def thaw(path: Path) -> schema.RunConfig:
     if not path.is_file():
         raise RunError(f"{path}: no such file. Is name= right? `make folds` or `make train` begins a run.")
     base = OmegaConf.structured(schema.RunConfig)
-    try:
+    with _unreadable(path):
         content = _load(path)
         for group, (key, classes) in VARIANTS.items():
             base[group] = OmegaConf.structured(classes[content[group][key]])
@@ -103,13 +104,20 @@ def thaw(path: Path) -> schema.RunConfig:
                 base[item.name] = OmegaConf.structured(item.type)
         merged = OmegaConf.merge(base, content)
         config = checked(merged)  # type: ignore[arg-type]
+        assert isinstance(config, schema.RunConfig)
+    return config
+
+
+@contextmanager
+def _unreadable(path: Path) -> Iterator[None]:
+    """Turn whatever reading the config at `path` raises into a RunError of one line."""
+    try:
+        yield
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
     except (OmegaConfBaseException, YAMLError, *_UNFIT) as error:
         said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RunError(f"{path}: not a run config of this version of Saltern: {said[:300]}") from error
-    assert isinstance(config, schema.RunConfig)
-    return config
 
 
 def _load(path: Path) -> DictConfig:
@@ -178,11 +186,19 @@ def contradictions(old: schema.RunConfig, new: schema.RunConfig) -> dict[str, tu
     return {key: values for key, values in differences(old, new).items() if not _is_below(key, WHERE_NOT_WHAT)}
 
 
-def fingerprint(config: schema.RunConfig, parts: Sequence[str]) -> str:
-    """SHA-256, hexadecimal, of what `parts` of a config (groups, or dotted keys) say about what is computed."""
+def fingerprint(path: Path, parts: Sequence[str]) -> str:
+    """SHA-256, hexadecimal, of what `parts` (groups, or dotted keys) of the frozen config say about what is computed.
+
+    Of the keys that stand in the file: one that a later version adds, with a default, changes nothing.
+
+    Raises:
+        RunError: see `thaw`.
+    """
+    with _unreadable(path):
+        content = OmegaConf.to_container(_load(path))
     leaves = {
         key: value
-        for key, value in _flat(OmegaConf.to_container(OmegaConf.structured(config))).items()
+        for key, value in _flat(content).items()
         if _is_below(key, parts) and not _is_below(key, WHERE_NOT_WHAT)
     }
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()

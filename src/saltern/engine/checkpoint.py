@@ -42,14 +42,14 @@ class _Spool:
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
-        self.error: OSError | None = None
+        self.error: BaseException | None = None
 
     def write(self, data: bytes) -> int:
-        """Write, or note the first error; torch answers one in here with sixty lines of its own."""
+        """Write, or note the first error (or Ctrl-C); torch answers one in here with sixty lines of its own."""
         if self.error is None:
             try:
                 self.file.write(data)
-            except OSError as error:
+            except BaseException as error:
                 self.error = error
         return len(data)
 

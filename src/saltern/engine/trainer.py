@@ -184,6 +184,7 @@ class Trainer:
         loss = build_loss(at.phase.terms()).to(self.runtime.device)
         where = f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})"
         meter = LossMeter(self.runtime.device, where, self.fold.broken_batch(self.runtime.rank))
+        before = self.state.step
         history = self.state.history[len(self.state.history) - at.epoch :]
         began = time.perf_counter()
         lr = 0.0
@@ -196,6 +197,11 @@ class Trainer:
                 self._update(model, optimizer)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
+        if self.state.step == before:
+            raise TrainingError(
+                f"{where}: the gradients of every step overflowed in {self.runtime.precision}, so no weight moved. Go "
+                "on with trainer.precision=bf16 or fp32."
+            )
         images = sum(data.sizes) * self.runtime.world_size
         return {**means, "lr": lr, "images_per_s": images / (time.perf_counter() - began)}
 

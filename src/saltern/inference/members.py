@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from saltern.config import RunConfig
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import EvalBatch
+from saltern.data.material import Loading, Material
 from saltern.inference.predict import Predictor, Seeing, native, predict_rows
 from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
@@ -32,6 +34,20 @@ def seeing(config: RunConfig, views: list[str], stride: int) -> Seeing:
     """How the networks of a run see images, from `views` by name."""
     dataset = config.dataset
     return Seeing(build_views(views), stride, config.trainer.channels_last, dataset.window, dataset.overlap)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What is to be predicted: rows of a source of pixels, and how this process reads its share of them."""
+
+    material: Material
+    source: ImageSource
+    rows: list[int]
+    loading: Loading
+
+    def batches(self, stride: int) -> Batches:
+        """How any of the rows become batches for networks of a stride."""
+        return lambda rows: self.material.eval_batches(self.source, rows, self.loading, stride)
 
 
 class Members:
@@ -74,15 +90,14 @@ class Members:
         for part in self._parts(rows, batches):
             totals: list[Tensor | None] = [None] * len(part)
             for start in range(0, len(self.paths), self.at_once):
-                predictor = self._predictor(self.paths[start : start + self.at_once])
-                totals = [predictor.add(total, batch.images).cpu() for total, batch in zip(totals, part, strict=True)]
+                totals = self._added(self.paths[start : start + self.at_once], totals, part)
             for total, batch in zip(totals, part, strict=True):
                 assert total is not None
                 yield from native(batch, total / len(self.paths))
                 progress.advance(len(batch.rows))
 
-    def store(self, source: ImageSource, rows: list[int], batches: Batches, shards: Path, progress: Progress) -> None:
-        """Write the mean probabilities of `rows` of `source`, each process its own shards.
+    def store(self, images: Images, shards: Path, progress: Progress) -> list[Path]:
+        """Write the mean probabilities of `images`, each process its own shards; gives the shards of all.
 
         `shards` is a folder and the beginning of the files' names, such as `oof/fold_0_`.
 
@@ -93,12 +108,19 @@ class Members:
         group = self.runtime.group
         group.on_main(clear_shards, shards.parent, shards.name)
         with (
+            self.runtime.evaluating(sizes_vary=images.material.sizes_vary(images.source, images.rows, self.stride)),
             ProbWriter(shards.parent, f"{shards.name}{group.rank}", self.config.inference.shard_mb) as writer,
-            progress.track(f"predict {shards.name.rstrip('_')}", len(rows)),
+            progress.track(f"predict {shards.name.rstrip('_')}", len(images.rows)),
         ):
-            for row, probs in self.probs(rows, batches, progress):
-                writer.add(source.samples[row].id, probs.numpy())
+            for row, probs in self.probs(images.rows, images.batches(self.stride), progress):
+                writer.add(images.source.samples[row].id, probs.numpy())
         group.barrier()
+        return sorted(shards.parent.glob(f"{shards.name}*.safetensors"))
+
+    def _added(self, paths: Sequence[Path], totals: list[Tensor | None], part: list[EvalBatch]) -> list[Tensor | None]:
+        """`totals` plus what the networks of `paths` say; they are gone from the device when this returns."""
+        predictor = self._predictor(paths)
+        return [predictor.add(total, batch.images).cpu() for total, batch in zip(totals, part, strict=True)]
 
     def _parts(self, rows: list[int], batches: Batches) -> Iterator[list[EvalBatch]]:
         """The batches of `rows`, as many at a time as one shard holds."""

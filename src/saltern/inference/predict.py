@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -102,22 +103,22 @@ def score_batches(predictor: Predictor, batches: Iterable[EvalBatch]) -> Streami
     """Pixel counts at native size and threshold 0.5 of batches with their truth, counted on the device.
 
     Raises:
-        RunError: probabilities that are not finite, which no threshold would show; names a row.
+        RunError: probabilities that are not finite, which no threshold would show; names an image.
     """
-    counts, finite, rows = StreamingCounts(), [], []
+    counts, finite, ids = StreamingCounts(), [], []
     for batch in batches:
         assert batch.truths is not None, "batches without their truth"
         probs = predictor(batch.images)
         finite.append(probs.flatten(1).isfinite().all(1))
-        rows += batch.rows
+        ids += batch.ids
         for fit, part in batch.same_fits():
-            targets = torch.stack([torch.from_numpy(truth) for truth in batch.truths[part]])
+            targets = torch.from_numpy(np.stack(batch.truths[part]))
             counts.update(count_batch(unfit_probs(probs[part], fit) > 0.5, targets.to(probs.device, non_blocking=True)))
     if finite:
-        broken = [row for row, good in zip(rows, torch.cat(finite).tolist(), strict=True) if not good]
+        broken = [name for name, good in zip(ids, torch.cat(finite).tolist(), strict=True) if not good]
         if broken:
             raise RunError(
-                f"the probabilities of {len(broken)} validation images are not finite, the first in row {broken[0]} of "
-                "the data set: the network has diverged."
+                f"the probabilities of {len(broken)} images are not finite, such as {broken[0]!r}: the network has "
+                "diverged. Train with trainer.precision=fp32 or a lower lr."
             )
     return counts

@@ -13,7 +13,7 @@ from saltern.data.source.images import read_size
 from saltern.data.source.listing import images_in
 from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
-from saltern.files import read_json
+from saltern.files import read_json, write_json
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
@@ -53,11 +53,12 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     with job.life.hold():
         facts = {"runs": list(config.runs), "weights": weights, "folds": _begin_ensemble(job, members, weights)}
         if not job.life.is_averaged(facts):
-            _average(job, "oof", stores["oof"], weights)
-            job.life.close_ensemble(_shards(job, "oof"), _seals(members), facts)
+            made_of = job.life.members_ingredients(member.life for member in members)
+            job.life.close_ensemble(_average(job, "oof", stores["oof"], weights), made_of, facts)
         if job.has_test and job.life.faults("predict"):
-            _average(job, "test", stores["test"], weights)
-            job.life.close("predict", _shards(job, "test"), {"images": len(job.material.dataset.test)})
+            made_of = job.life.ingredients("predict")
+            shards = _average(job, "test", stores["test"], weights)
+            job.life.close("predict", shards, made_of, {"images": len(job.material.dataset.test)})
     finish_run(job, again=False)
     return job
 
@@ -70,21 +71,14 @@ def _blend(config: EnsembleConfig, members: list[Job], progress: Progress | None
     return Job(own, progress or Progress(), recorded_overrides(first.run.environment))
 
 
-def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float]) -> None:
+def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float]) -> list[Path]:
+    """Store the means of `stores`; gives the shards."""
     folder = job.run.file(kind)
     clear_shards(folder)
     with ProbWriter(folder, f"{kind}_0", job.config.inference.shard_mb) as writer:
         for name, probs in mean_of_stores(stores, weights):
             writer.add(name, probs)
-
-
-def _shards(job: Job, kind: str) -> list[Path]:
-    return sorted(job.run.file(kind).glob("*.safetensors"))
-
-
-def _seals(members: list[Job]) -> list[Path]:
-    """What the means are made of: the seals of the members' folds (or means) and test probabilities."""
-    return [path for member in members for path in member.life.probability_seals()]
+    return sorted(folder.glob("*.safetensors"))
 
 
 def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
@@ -114,7 +108,10 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
     run = job.run
     if run.config.exists() and not job.config.overwrite and read_json(run.environment).get("ensemble") != begun:
         raise RunError(f"{run.path}: exists already; give another name=… or overwrite=true.")
-    job.life.begin({**runtime.environment(), "overrides": job.overrides, "ensemble": begun})
+    environment = {**runtime.environment(job.config.trainer), "overrides": job.overrides, "ensemble": begun}
+    job.life.begin(environment)
+    if read_json(run.environment).get("ensemble") != begun:
+        write_json(run.environment, environment)
     save_folds(run.folds, members[0].folds)
     return folds[0]
 

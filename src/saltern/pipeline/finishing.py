@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
 from saltern.inference.decide import decide, read_decision, write_decision
 from saltern.inference.estimate import score_table, scores_json
-from saltern.inference.members import Members
+from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.report.pictures import Load, Sample
@@ -38,7 +37,8 @@ def finish_run(job: Job, *, again: bool = True) -> None:
         if done:
             log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
             return
-        group.on_main(_tune, job)
+        if group.agree(group.is_main and (again or bool(job.life.stale("tune")))):
+            group.on_main(_tune, job)
         if job.has_test and group.agree(group.is_main and bool(job.life.faults("predict"))):
             _predict(job)
         group.on_main(_conclude, job)
@@ -61,7 +61,7 @@ def tune_decision(job: Job) -> None:
 
 def _tune(job: Job) -> None:
     run, config = job.run, job.config.inference
-    folds = job.trained_folds
+    made_of, folds = job.life.ingredients("tune"), job.trained_folds
     job.life.say_why("tune")
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     statistics = tuning.collect(_out_of_fold(job, fold_of), config.thresholds)
@@ -78,7 +78,7 @@ def _tune(job: Job) -> None:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
     write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
-    job.life.close("tune", [run.decision, run.oof_scores, run.scores])
+    job.life.close("tune", [run.decision, run.oof_scores, run.scores], made_of)
 
 
 def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
@@ -105,17 +105,12 @@ def _predict(job: Job) -> None:
     if not job.has_test:
         raise RunError(f"{job.material.dataset.root}: there are no test images to predict.")
     group = job.runtime.group
+    made_of = job.life.ingredients("predict") if group.is_main else {}
     group.on_main(job.life.forget, "predict", "submit", "report")
     weights = [path for number in folds for path in job.run.fold(number).weights()]
-    members = Members(job.runtime, job.config, weights)
-    rows = list(range(len(source)))
-
-    def batches(part: list[int]) -> Iterator[Any]:
-        return job.material.eval_batches(source, part, job.loading, members.stride)
-
-    with job.runtime.evaluating(sizes_vary=job.material.sizes_vary(source, rows, members.stride)):
-        members.store(source, rows, batches, job.run.test / "test_", job.progress)
-    group.on_main(lambda: job.life.close("predict", job.run.test.glob("*.safetensors"), {"images": len(rows)}))
+    images = Images(job.material, source, list(range(len(source))), job.loading)
+    shards = Members(job.runtime, job.config, weights).store(images, job.run.test / "test_", job.progress)
+    group.on_main(job.life.close, "predict", shards, made_of, {"images": len(source)})
 
 
 def write_submission(job: Job) -> SubmissionProof:
@@ -131,6 +126,7 @@ def _submit(job: Job) -> SubmissionProof:
     job.life.require("tune")
     job.life.require("predict")
     job.life.forget("submit", "report")
+    made_of = job.life.ingredients("submit")
     decision, store, dataset = read_decision(job.run.decision), ProbStore(job.run.test), job.material.dataset
     ids = dataset.submission_ids or list(dataset.test["id"])
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
@@ -141,7 +137,7 @@ def _submit(job: Job) -> SubmissionProof:
     if isinstance(job.config.dataset, VocConfig):
         write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
     proof = submission.write_submission(job.run.submission, masks(), ids, sizes, job.config.submission)
-    job.life.close("submit", [job.run.submission])
+    job.life.close("submit", [job.run.submission], made_of)
     return proof
 
 
@@ -153,8 +149,9 @@ def write_report(job: Job) -> None:
 
 def _report(job: Job) -> None:
     job.life.require("tune")
+    made_of = job.life.ingredients("report")
     write_page(job.run, pixels_for_page(job), job.material.coverage)
-    job.life.close("report", [job.run.report])
+    job.life.close("report", [job.run.report], made_of)
 
 
 def pixels_for_page(job: Job) -> Load:

@@ -23,7 +23,7 @@ from saltern.engine.keeper import Keeper
 from saltern.engine.soundness import freeze_idle
 from saltern.engine.trainer import FoldData, Trainer
 from saltern.files import read_json, write_json
-from saltern.inference.members import Members, seeing
+from saltern.inference.members import Images, Members, seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
 from saltern.losses import Schedule
@@ -64,7 +64,7 @@ def preview(job: Job) -> Path:
 def make_folds(job: Job) -> pd.DataFrame:
     """The run's split (id, fold): the one in its folder, or a new one, saved there."""
     with job.life.hold(wait=True):
-        job.life.begin({**runtime.environment(), "overrides": job.overrides})
+        job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
         return _divide(job)
 
 
@@ -114,7 +114,7 @@ def _begin(job: Job) -> None:
 
     Until there are folds, a mistake in the config can be mended under the same name.
     """
-    job.life.begin({**runtime.environment(), "overrides": job.overrides})
+    job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
     if not job.run.folds.exists():
         network = build_model(job.config.model)
         material = job.material
@@ -136,21 +136,15 @@ def train_fold(job: Job, number: int) -> None:
     """Train fold `number` from fresh weights and store the probabilities of its validation images."""
     group, fold = job.runtime.group, job.run.fold(number)
     split = select_fold(job.folds, number)
-    if group.agree(group.is_main and job.life.fold_is_done(number)):
-        log.info("%s is trained already", fold.path)
-        return
     with job.held(number) as holds:
-        keeper = Keeper(fold, holds)
-        state = _trained(job, keeper, split)
+        if group.agree(group.is_main and job.life.fold_is_done(number)):
+            log.info("%s is trained already", fold.path)
+            return
+        state = _trained(job, Keeper(fold, holds), split)
         members = Members(job.runtime, job.config, fold.weights())
-        shards = job.run.oof / f"{fold.path.name}_"
-        source = job.material.labelled
-
-        def batches(rows: list[int]) -> Iterator[Any]:
-            return job.material.eval_batches(source, rows, job.loading, members.stride)
-
-        members.store(source, job.material.rows(split.val), batches, shards, job.progress)
-        files = [*fold.weights(), fold.best, *sorted(shards.parent.glob(f"{shards.name}*.safetensors"))]
+        images = Images(job.material, job.material.labelled, job.material.rows(split.val), job.loading)
+        shards = members.store(images, job.run.oof / f"{fold.path.name}_", job.progress)
+        files = [*fold.weights(), fold.best, *shards]
         group.on_main(lambda: job.life.close_fold(number, files, _facts(job, fold, state)))
 
 
@@ -159,7 +153,8 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
     config, fold = job.config, keeper.fold
     seed = config.seed * 10_007 + split.number
     runtime.seed_all(seed)
-    network = build_model(config.model, pretrained=not (fold.last.exists() or fold.previous.exists()))
+    begun = job.runtime.group.agree(fold.last.exists() or fold.previous.exists())
+    network = build_model(config.model, pretrained=not begun)
     if network.weights_report is not None:
         job.runtime.group.on_main(write_json, fold.encoder_weights, vars(network.weights_report))
     network = _placed(job, network)

@@ -11,7 +11,7 @@ from saltern.errors import RunError
 from saltern.files import clear_leftovers, write_json, write_text
 from saltern.hold import Hold, hold
 from saltern.runs.folder import FoldDir, RunDir
-from saltern.runs.seals import Seal, Seals
+from saltern.runs.seals import Digests, Seal, Seals
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,8 @@ class Life:
     def __init__(self, run: RunDir, config: RunConfig) -> None:
         self.run = run
         self.config = config
-        self.seals = Seals(run, config)
+        self.seals = Seals(run)
+        self._holds: list[Hold] = []
 
     # -------------------------------------------------------------------------------- one at a time
     @contextmanager
@@ -39,7 +40,8 @@ class Life:
             run = self.run
             for folder in (run.path, run.oof, run.test, run.seal("tune").parent, run.voc_results.parent):
                 clear_leftovers(folder)
-            yield held
+            with self._asking(held):
+                yield held
 
     @contextmanager
     def hold_fold(self, number: int) -> Iterator[Hold]:
@@ -52,7 +54,22 @@ class Life:
         with hold(self.run.holds / fold.path.name, str(fold.path)) as held:
             for folder in (fold.path, self.run.oof):
                 clear_leftovers(folder)
-            yield held
+            with self._asking(held):
+                yield held
+
+    @contextmanager
+    def _asking(self, held: Hold) -> Iterator[None]:
+        """Within it, whatever is closed or forgotten asks `held` first whether the folder is still ours."""
+        self._holds.append(held)
+        try:
+            yield
+        finally:
+            self._holds.remove(held)
+
+    def _close(self, seal: Path, files: Iterable[Path], made_of: Digests, facts: Mapping[str, Any]) -> None:
+        for held in self._holds:
+            held.check()
+        self.seals.close(seal, files, made_of, facts)
 
     # ------------------------------------------------------------------------------------- beginning
     def begin(self, environment: Mapping[str, Any]) -> None:
@@ -101,12 +118,14 @@ class Life:
 
     def close_folds(self) -> None:
         """The split is made: from here on it is what the run rests on."""
-        self.seals.close("folds", self.run.seal("folds"), [self.run.folds], [], {})
+        self._close(self.run.seal("folds"), [self.run.folds], self.seals.ingredients("folds", []), {})
 
     def require_folds(self) -> None:
         """Raise a RunError where `folds.csv` is not what the run was divided into."""
         if self.is_ensemble:
             return
+        if not self.run.seal("folds").exists() and self.run.sealed_folds():
+            raise RunError(f"{self.run.path}: was begun by an earlier version of Saltern, whose runs end with it.")
         faults = self.seals.faults("folds", self.run.seal("folds"), [])
         if faults:
             raise RunError(
@@ -117,7 +136,9 @@ class Life:
     # -------------------------------------------------------------------------------------- training
     def close_fold(self, number: int, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
         """Fold `number` is trained, and the probabilities of its validation images are stored."""
-        self.seals.close("fold", self.run.fold(number).done, files, [self.run.folds], facts)
+        self.require_folds()
+        made_of = self.seals.ingredients("fold", [self.run.folds])
+        self._close(self.run.fold(number).done, files, made_of, facts)
 
     def fold_is_done(self, number: int) -> bool:
         """Whether fold `number` is trained and stored.
@@ -169,9 +190,14 @@ class Life:
         if self.is_ensemble:
             raise RunError(f"{self.run.path}: is an ensemble of other runs; there is nothing to {stage}.")
 
-    def close_ensemble(self, files: Iterable[Path], made_of: Iterable[Path], facts: Mapping[str, Any]) -> None:
+    def close_ensemble(self, files: Iterable[Path], made_of: Digests, facts: Mapping[str, Any]) -> None:
         """The means are stored; `made_of` are the members' seals, `facts` name runs, weights and folds."""
-        self.seals.close("ensemble", self.run.ensemble, files, made_of, facts)
+        self._close(self.run.ensemble, files, made_of, facts)
+
+    def members_ingredients(self, members: Iterable["Life"]) -> Digests:
+        """What the means of `members` are made of, as it is now: the seals of their probabilities."""
+        paths = [path for member in members for path in (*member._trained(), member.run.seal("predict"))]
+        return self.seals.ingredients("ensemble", [path for path in paths if path.exists()])
 
     def ensemble(self) -> Seal:
         """The ensemble's seal.
@@ -195,30 +221,36 @@ class Life:
             log.warning("%s: averaged anew, since %s", self.run.path, "; ".join(faults))
         return not faults and seal.facts == dict(facts)
 
-    def probability_seals(self) -> list[Path]:
-        """The seals of all stored probabilities."""
-        return [path for path in (*self._trained(), self.run.seal("predict")) if path.exists()]
-
     def ensemble_folds(self) -> list[int]:
         """The folds of the ensemble's split whose images have a mean; see `ensemble` for errors."""
         return [int(number) for number in self.ensemble().facts["folds"]]
 
     # ---------------------------------------------------------------------------------------- stages
-    def close(self, stage: str, files: Iterable[Path], facts: Mapping[str, Any] | None = None) -> None:
-        """The `stage`, one of STAGES, is done and has written `files`."""
-        self.seals.close(stage, self.run.seal(stage), files, self._ingredients(stage), facts or {})
+    def ingredients(self, stage: str) -> Digests:
+        """What the `stage`, one of STAGES, is made of, as it is now: to be asked before any of it is read."""
+        return self.seals.ingredients(stage, self._ingredients(stage))
+
+    def close(
+        self, stage: str, files: Iterable[Path], made_of: Digests, facts: Mapping[str, Any] | None = None
+    ) -> None:
+        """The `stage` is done and has written `files` from `made_of`."""
+        self._close(self.run.seal(stage), files, made_of, facts or {})
 
     def faults(self, stage: str) -> list[str]:
         """Why the `stage`, one of STAGES, does not hold; none where it does."""
         return self.seals.faults(stage, self.run.seal(stage), self._ingredients(stage))
 
-    def stages(self, *, with_test: bool) -> tuple[str, ...]:
-        """The stages of a run that has test images, or has none."""
-        return STAGES if with_test else ("tune", "report")
+    def stale(self, stage: str) -> list[str]:
+        """Why the `stage` is to be done again: its faults, but for a decision that was edited, which is kept."""
+        return [fault for fault in self.faults(stage) if stage != "tune" or fault != self._edited]
+
+    @property
+    def _edited(self) -> str:
+        return f"{self.run.decision.name} was changed by another hand"
 
     def is_finished(self, *, with_test: bool) -> bool:
         """Whether every stage is done and rests on what there is; `with_test`: there are images to submit."""
-        return all(not self.faults(stage) for stage in self.stages(with_test=with_test))
+        return not any(self.stale(stage) for stage in (STAGES if with_test else ("tune", "report")))
 
     def say_why(self, stage: str) -> None:
         """Warn where `stage` had been done but rests on something that has changed since."""
@@ -233,14 +265,15 @@ class Life:
             RunError: it does not hold; says what changed.
         """
         faults = self.faults(stage)
-        edited = f"{self.run.decision.name} was changed by another hand"
-        if faults == [edited]:
-            log.warning("%s: %s since it was tuned; it is used as it is", self.run.path, edited)
+        if stage == "tune" and faults == [self._edited]:
+            log.warning("%s: %s since it was tuned; it is used as it is", self.run.path, self._edited)
         elif faults:
             raise RunError(f"{self.run.path}: {'; '.join(faults)}; run `make {stage}` (or `make train`) again.")
 
     def forget(self, *stages: str) -> None:
         """Delete what the last of these stages wrote, where something under it is about to change."""
+        for held in self._holds:
+            held.check()
         artifacts = {"submit": self.run.submission, "report": self.run.report}
         for stage in stages:
             self.run.seal(stage).unlink(missing_ok=True)

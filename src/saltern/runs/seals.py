@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from saltern.config import RunConfig, fingerprint
+from saltern.config import fingerprint
 from saltern.errors import RunError
 from saltern.files import read_json, write_json
 from saltern.runs.folder import RunDir
@@ -49,20 +49,17 @@ class Seals:
     ingredient with its SHA-256, so that whatever is retrained, edited or exchanged later is found and named.
     """
 
-    def __init__(self, run: RunDir, config: RunConfig) -> None:
+    def __init__(self, run: RunDir) -> None:
         self.run = run
-        self.config = config
         self._known: dict[Path, tuple[tuple[int, ...], str]] = {}
 
-    def close(
-        self, stage: str, seal: Path, files: Iterable[Path], made_of: Iterable[Path], facts: Mapping[str, Any]
-    ) -> None:
-        """Write `seal` for `stage`, one of SETTINGS, over what its `files` and its ingredients are now."""
-        content = Seal(
-            files=self._digests(files),
-            made_of={**self._digests(made_of), "settings": self._settings(stage)},
-            **facts,
-        )
+    def ingredients(self, stage: str, paths: Iterable[Path]) -> Digests:
+        """What `stage`, one of SETTINGS, is made of, as it is now: to be asked before it is read."""
+        return {**self._digests(paths), "settings": self._settings(stage)}
+
+    def close(self, seal: Path, files: Iterable[Path], made_of: Digests, facts: Mapping[str, Any]) -> None:
+        """Write `seal` over what `files` are now and what the stage was made of, as `ingredients` gave it."""
+        content = Seal(files=self._digests(files), made_of=made_of, **facts)
         write_json(seal, content.model_dump())
 
     def read(self, seal: Path) -> Seal:
@@ -93,7 +90,7 @@ class Seals:
         if not seal.exists():
             return [f"{self._name(seal)} is not there"]
         content = self.read(seal)
-        now = {**self._digests(path for path in made_of if path.exists()), "settings": self._settings(stage)}
+        now = self.ingredients(stage, (path for path in made_of if path.exists()))
         then = content.made_of
         return [
             *self.changed_files(content),
@@ -139,7 +136,7 @@ class Seals:
         return known[1]
 
     def _settings(self, stage: str) -> str:
-        return fingerprint(self.config, SETTINGS[stage])
+        return fingerprint(self.run.config, SETTINGS[stage])
 
 
 def _said(name: str) -> str:

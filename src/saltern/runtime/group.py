@@ -2,8 +2,8 @@
 
 import json
 import logging
+import math
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +14,7 @@ from lightning_fabric import Fabric
 from torch.distributed import TCPStore
 
 from saltern.errors import RunError, SalternError
+from saltern.hold import machine
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ LOOK = 0.5
 """Seconds between two looks at the others."""
 SILENCE = 60.0
 """Seconds without a sign of life after which a process on another machine counts as dead."""
+MEETING = 300.0
+"""Seconds that processes wait for each other in the beginning; what they do later has no limit."""
 FAREWELL = 5.0
 """Seconds that the main process, which holds the store, waits for the others to hear why it ends."""
 
@@ -106,8 +109,7 @@ class Ranks(Group):
             yield
             if self._depth == 1:
                 self.barrier()
-                self._store.set(f"left/{self.rank}", "")
-                self._left.set()
+                self._leave()
         except BaseException as error:
             if self._depth == 1:
                 self._tell(error)
@@ -115,13 +117,27 @@ class Ranks(Group):
         finally:
             self._depth -= 1
 
+    def _leave(self) -> None:
+        """All went well; the main process, which holds the store, stays until the others have left it."""
+        self._left.set()
+        others = [f"left/{rank}" for rank in range(1, self.size)]
+        try:
+            self._store.set(f"left/{self.rank}", "")
+            end = time.monotonic() + FAREWELL
+            while self.is_main and time.monotonic() < end and not self._store.check(others):
+                time.sleep(0.02)
+        except Exception as gone:  # the main process did not wait: all is done, so nothing is lost
+            log.info("process %d left after the store had gone: %s", self.rank, gone)
+
     def _key(self, kind: str) -> str:
         self._meetings += 1
         return f"{kind}/{self._meetings}"
 
-    def _await(self, there: Callable[[], bool]) -> None:
-        pause = 0.001
+    def _await(self, there: Callable[[], bool], most: float = math.inf) -> None:
+        pause, end = 0.001, time.monotonic() + most
         while not there():
+            if time.monotonic() > end:
+                raise RunError(f"process {self.rank}: not all {self.size} processes came within {most:.0f} s.")
             time.sleep(pause)
             pause = min(2 * pause, 0.1)
 
@@ -135,6 +151,8 @@ class Ranks(Group):
         note = {"rank": self.rank, "text": text, "status": exit_status(error)}
         try:
             self._store.compare_set("failed", "", json.dumps(note))
+            if not self.is_main:
+                self._store.add("heard", 1)
             end = time.monotonic() + FAREWELL
             while self.is_main and time.monotonic() < end and self._store.add("heard", 0) < self.size - 1:
                 time.sleep(0.05)
@@ -143,19 +161,23 @@ class Ranks(Group):
 
     def _watch(self) -> None:
         self._left.clear()
-        card = {"machine": _machine(), "process": os.getpid()}
+        card = {"machine": machine(), "process": os.getpid()}
         self._store.set(f"card/{self.rank}", json.dumps(card))
-        self.barrier()
+        cards = [f"card/{rank}" for rank in range(self.size)]
+        self._await(lambda: self._store.check(cards), most=MEETING)
         thread = threading.Thread(target=self._look, name="watch the other processes", daemon=True)
         thread.start()
 
     def _look(self) -> None:
         others = [rank for rank in range(self.size) if rank != self.rank]
-        cards = {rank: json.loads(self._watched.get(f"card/{rank}")) for rank in others}
-        near = {rank: card["process"] for rank, card in cards.items() if card["machine"] == _machine()}
-        far = {rank: (-1, time.monotonic()) for rank in others if rank not in near}
+        near: dict[int, int] = {}
+        far: dict[int, tuple[int, float]] = {}
         while not self._left.wait(LOOK):
             try:
+                if not near and not far:
+                    cards = {rank: json.loads(self._watched.get(f"card/{rank}")) for rank in others}
+                    near = {rank: card["process"] for rank, card in cards.items() if card["machine"] == machine()}
+                    far = {rank: (-1, time.monotonic()) for rank in others if rank not in near}
                 found = self._failure(near, far)
             except Exception:  # the store lies in the main process
                 found = {"rank": 0, "text": "the main process ended without a word", "status": 1}
@@ -214,15 +236,6 @@ def _retire_observer() -> None:
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             thread._run = lambda: True  # type: ignore[attr-defined]
-
-
-def _machine() -> str:
-    """What tells this machine, as it was started last, from all others."""
-    try:
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            return f"{platform.node()} {file.read().strip()} {os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return f"{platform.node()} {os.getpid()}"  # nothing tells whether a process lives: count on signs of life
 
 
 def _lives(process: int) -> bool:

@@ -53,11 +53,6 @@ class Runtime:
         """Number of processes."""
         return int(self.fabric.world_size)
 
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes the files that all share."""
-        return self.rank == 0
-
     def place(self, network: nn.Module, *, channels_last: bool) -> Any:
         """`network` on this process's device, in the memory order asked for."""
         network = network.to(self.device)
@@ -205,13 +200,14 @@ def seed_all(seed: int) -> None:
     torch.manual_seed(seed % 2**63)
 
 
-def environment() -> dict[str, Any]:
-    """Versions and hardware, for `environment.json`."""
+def environment(config: TrainerConfig) -> dict[str, Any]:
+    """Versions and hardware, for `environment.json`; a run on the CPU does not touch the GPUs, nor name them."""
+    gpus = torch.cuda.device_count() if config.accelerator != "cpu" else 0
     names = ("torch", "segmentation-models-pytorch", "albumentations", "opencv-python", "numpy", "pandas", "saltern")
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: version(name) for name in names},
         "cpu_threads": torch.get_num_threads(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "gpus": [torch.cuda.get_device_name(index) for index in range(gpus)],
     }

@@ -29,12 +29,6 @@ class Batch:
     ids: tuple[str, ...]
     """Of the B images."""
 
-    def to(self, device: torch.device | str, *, channels_last: bool = True) -> "Batch":
-        """The batch on `device`; without `channels_last` the images are made contiguous as (B, 3, H, W)."""
-        images = self.images.to(device, non_blocking=True)
-        images = images.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
-        return Batch(images, self.targets.to(device, non_blocking=True), self.rows, self.ids)
-
 
 @dataclass(frozen=True)
 class Share:

@@ -22,6 +22,7 @@ class EvalBatch:
     """uint8 (B, 3, H, W), RGB, in channels_last order."""
     rows: list[int]
     """Positions in the sample table."""
+    ids: list[str]
     fits: list[Fit]
     """How each image was brought to network size; `unfit_probs` undoes it."""
     truths: list[np.ndarray] | None = None
@@ -80,4 +81,4 @@ def _eval_batch(source: ImageSource, members: list[tuple[int, Fit]], with_truth:
     images = [fitted(member) for member in members] if source.cached else in_threads(fitted, members)
     stacked = pinned(torch.from_numpy(np.stack(images)), pin).permute(0, 3, 1, 2)
     truths = in_threads(source.truth, rows) if with_truth else None
-    return EvalBatch(stacked, rows, [fit for _, fit in members], truths)
+    return EvalBatch(stacked, rows, [source.samples[row].id for row in rows], [fit for _, fit in members], truths)
