@@ -1,8 +1,11 @@
-"""Training speed: Saltern's fold loop beside a plain hand-written script, the same network, batch size and precision.
+"""Training speed: Saltern's fold loop beside the bare step of the same network, and beside a plain hand-written script.
 
 Each side is a process of its own, since Saltern tells the C library how to treat memory; they train in turn, several
 times, and the first turn of each is not counted. The plain side is what one would write in an afternoon: a Dataset that
-decodes PNGs and calls albumentations, a DataLoader, autocast, AdamW, BCE.
+decodes PNGs and calls albumentations, a DataLoader, autocast, AdamW, BCE. The bare step is the least that there can be:
+forward, loss, backward and `AdamW(fused=True)` on one batch that lies on the device already, with the process's memory
+kept as Saltern keeps it. Saltern's side is what its own epochs report: batches made, augmented and moved, losses
+metered, gradients clipped, weights averaged where the overrides say so; checkpoints and validation are not training.
 
     python benchmarks/training.py dataset=tgs dataset.root=PATH model=unet_efficientnet_lite0
 
@@ -10,11 +13,12 @@ Overrides are those of `make train`; without any, the sample data set and its sm
 """
 
 import multiprocessing
+import resource
 import statistics
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -31,7 +35,7 @@ from saltern.config import PhaseConfig, RunConfig, ScheduleConfig, compose_confi
 from saltern.engine.keeper import Keeper
 from saltern.engine.trainer import FoldData, Trainer
 from saltern.job import Job
-from saltern.losses import Schedule
+from saltern.losses import Schedule, build_loss
 from saltern.models import build_model
 from saltern.progress import Progress
 from saltern.runs import FoldDir
@@ -84,8 +88,8 @@ def plain_epoch(loader: DataLoader, config: RunConfig, device: torch.device, pre
         scaler.update()
 
 
-def saltern_epoch(job: Job, rows: list[int]) -> None:
-    """One epoch of the fold loop on a fresh network, its checkpoint included."""
+def saltern_epoch(job: Job, rows: list[int], loss: dict[str, Any]) -> float:
+    """One epoch of the fold loop on a fresh network; the seconds that it spent in training."""
     config = job.config
     network = build_model(config.model, pretrained=False)
     loader = job.material.train_batches(rows, job.loading, network.stride, seed=0)
@@ -94,7 +98,7 @@ def saltern_epoch(job: Job, rows: list[int]) -> None:
         loader.set_epoch(epoch)
         return iter(loader)
 
-    phase = PhaseConfig(epochs=1, loss={"bce": 1.0}, lr=1e-3)
+    phase, log = PhaseConfig(epochs=1, loss=loss, lr=1e-3), Noted()
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             job.runtime,
@@ -102,18 +106,22 @@ def saltern_epoch(job: Job, rows: list[int]) -> None:
             config.trainer,
             config.optim,
             Keeper(FoldDir(Path(folder))),
-            Silent(),
+            log,
             Progress(),
         )
         data = FoldData(batches, loader.sizes, lambda network: {config.trainer.monitor: 0.0})
         trainer.fit(network, data, seed=0)
+    return sum(loader.sizes) / log.rate
 
 
-class Silent:
-    """An epoch log that keeps nothing."""
+class Noted:
+    """An epoch log that keeps the rate alone."""
+
+    rate = 0.0
 
     def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
-        """Let it go."""
+        """Keep it."""
+        self.rate = scores["images_per_s"]
 
 
 class Plain:
@@ -128,21 +136,62 @@ class Plain:
         )
         self.config, self.settings = config, settings
 
-    def __call__(self) -> None:
-        """One epoch."""
+    def __call__(self) -> float:
+        """Seconds of one epoch."""
+        began = time.perf_counter()
         plain_epoch(self.loader, self.config, torch.device(self.settings.device), self.settings.precision)
+        return finished(began)
 
 
 class Ours:
     """Epochs of Saltern's fold loop."""
 
     def __init__(self, config: RunConfig, settings: "Settings") -> None:
-        self.job, self.rows = Job(config), settings.rows
+        self.job, self.settings = Job(config), settings
         assert self.job.runtime.precision == settings.precision
 
-    def __call__(self) -> None:
-        """One epoch."""
-        saltern_epoch(self.job, self.rows)
+    def __call__(self) -> float:
+        """Seconds of one epoch's training."""
+        return saltern_epoch(self.job, self.settings.rows, self.settings.loss)
+
+
+class Bare:
+    """As many bare steps as an epoch has, on one batch."""
+
+    def __init__(self, config: RunConfig, settings: "Settings") -> None:
+        job = Job(config)  # its runtime keeps freed memory, as Saltern's side does
+        self.config, self.settings, self.device = config, settings, job.runtime.device
+        stride = build_model(config.model, pretrained=False).stride
+        loader = job.material.train_batches(settings.rows, job.loading, stride, seed=0)
+        batch = next(iter(loader))
+        self.images, self.targets = batch.images.to(self.device), batch.targets.to(self.device)
+        self.steps = sum(loader.sizes) / config.trainer.batch_size
+        self.loss = build_loss(PhaseConfig(epochs=1, loss=settings.loss, lr=1e-3).terms()).to(self.device)
+
+    def __call__(self) -> float:
+        """Seconds of an epoch's images, at the rate of whole batches."""
+        network = build_model(self.config.model, pretrained=False).to(self.device).train()
+        network = network.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+        scaler = torch.amp.GradScaler(self.device.type, enabled=self.settings.precision == "fp16")
+        half = DTYPES[self.settings.precision]
+        began, whole = time.perf_counter(), int(self.steps)
+        for _ in range(whole):
+            with torch.autocast(self.device.type, half, enabled=half != torch.float32):
+                logits = network(self.images)
+            total, _ = self.loss(logits.float(), self.targets)
+            optimizer.zero_grad()
+            scaler.scale(total).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        return finished(began) * self.steps / whole
+
+
+def finished(began: float) -> float:
+    """Seconds since `began`, once the device is done."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
 
 
 @dataclass(frozen=True)
@@ -152,27 +201,40 @@ class Settings:
     rows: list[int]
     device: str
     precision: str
+    loss: dict[str, Any]
 
 
-def serve(side: type[Plain] | type[Ours], arguments: list[str], settings: Settings, pipe: Connection) -> None:
-    """In a process of its own: answer each message by the seconds of an epoch, until `None` comes."""
+BCE, LOVASZ = {"bce": 1.0}, {"lovasz_hinge": 0.9, "bce": 0.1}
+SIDES: dict[str, tuple[type[Plain] | type[Ours] | type[Bare], dict[str, Any]]] = {
+    "plain script, bce": (Plain, BCE),
+    "bare step, bce": (Bare, BCE),
+    "saltern, bce": (Ours, BCE),
+    "bare step, lovasz": (Bare, LOVASZ),
+    "saltern, lovasz": (Ours, LOVASZ),
+}
+"""Name → what is timed, with which loss."""
+
+
+def serve(name: str, arguments: list[str], settings: Settings, pipe: Connection) -> None:
+    """In a process of its own: answer each message by the seconds of an epoch, and the last one by the peak memory."""
+    side, _ = SIDES[name]
     epoch = side(compose_config("run", arguments), settings)
     pipe.send(None)
     while pipe.recv() is not None:
-        began = time.perf_counter()
-        epoch()
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        pipe.send(time.perf_counter() - began)
+        pipe.send(epoch())
+    on_gpu = torch.cuda.is_available() and settings.device != "cpu"
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    pipe.send(peak >> 20)
 
 
-def take_turns(arguments: list[str], settings: Settings) -> dict[str, list[float]]:
-    """Side → the seconds of each counted epoch."""
+def take_turns(arguments: list[str], settings: Settings) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Side → the seconds of each counted epoch, and its peak memory in MiB."""
     spawn = multiprocessing.get_context("spawn")
     pipes, processes = {}, []
-    for name, side in (("plain script", Plain), ("saltern", Ours)):
+    for name, (_, loss) in SIDES.items():
         pipes[name], theirs = spawn.Pipe()
-        processes.append(spawn.Process(target=serve, args=(side, arguments, settings, theirs)))
+        own = replace(settings, loss=loss)
+        processes.append(spawn.Process(target=serve, args=(name, arguments, own, theirs)))
         processes[-1].start()
         theirs.close()
         pipes[name].recv()
@@ -181,25 +243,35 @@ def take_turns(arguments: list[str], settings: Settings) -> dict[str, list[float
         for name, pipe in pipes.items():
             pipe.send("go")
             times[name].append(pipe.recv())
-    for pipe, process in zip(pipes.values(), processes, strict=True):
+    peaks = {}
+    for (name, pipe), process in zip(pipes.items(), processes, strict=True):
         pipe.send(None)
+        peaks[name] = pipe.recv()
         process.join()
-    return {name: seconds[1:] for name, seconds in times.items()}
+    return {name: seconds[1:] for name, seconds in times.items()}, peaks
+
+
+def compare(times: dict[str, list[float]], ours: str, other: str) -> str:
+    """How many times as fast `ours` is as `other`, turn by turn: median and range."""
+    ratios = sorted(b / a for a, b in zip(times[ours], times[other], strict=True))
+    return f"{statistics.median(ratios):.2f} (from {ratios[0]:.2f} to {ratios[-1]:.2f})"
 
 
 def main() -> None:
-    """Time both sides in turn and print the rates and their ratio."""
+    """Time all sides in turn and print the rates and their ratios."""
     config: RunConfig = compose_config("run", sys.argv[1:])
     job = Job(config)
     rows = list(range(min(IMAGES, len(job.material.dataset.train))))
-    times = take_turns(sys.argv[1:], Settings(rows, str(job.runtime.device), job.runtime.precision))
+    settings = Settings(rows, str(job.runtime.device), job.runtime.precision, BCE)
+    times, peaks = take_turns(sys.argv[1:], settings)
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"{datetime.now(UTC):%Y-%m-%d}  torch {torch.__version__}  {where}  {job.runtime.precision}")
     print(f"{len(rows)} images, batch {config.trainer.batch_size}, {TURNS} turns each, medians")
     for name, seconds in times.items():
-        print(f"  {name:14s} {len(rows) / statistics.median(seconds):8.1f} images/s")
-    ratios = sorted(a / b for a, b in zip(*times.values(), strict=True))
-    print(f"  ratio          {statistics.median(ratios):8.2f}  (from {ratios[0]:.2f} to {ratios[-1]:.2f})")
+        print(f"  {name:18s} {len(rows) / statistics.median(seconds):8.1f} images/s {peaks[name]:8,d} MiB")
+    for loss in ("bce", "lovasz"):
+        print(f"  saltern, {loss}: {compare(times, f'saltern, {loss}', f'bare step, {loss}')} of the bare step")
+    print(f"  saltern, bce: {compare(times, 'saltern, bce', 'plain script, bce')} of the plain script")
 
 
 if __name__ == "__main__":
