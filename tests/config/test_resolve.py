@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saltern.config import CONFIG_DIR, LOSS_PARAMS, ConfigError, RunConfig, compose_config, explain
 from saltern.config.datasets import TgsConfig
 from saltern.config.resolve import SCHEMAS
-from saltern.config.schema import SmpConfig
+from saltern.config.schema import DeepLabV2Config, SmpConfig
 
 
 def choices() -> list[tuple[str, str]]:
@@ -67,6 +67,12 @@ def test_a_choice_becomes_its_own_dataclass() -> None:
     assert config.model.encoder == "resnet34"
 
 
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet101"])
+def test_deeplab_is_a_model_of_its_own(encoder: str) -> None:
+    config = compose_config("run", [f"model=deeplabv2_{encoder}", "model.multi_scale=true"])
+    assert config.model == DeepLabV2Config(encoder=encoder, encoder_weights="imagenet", multi_scale=True)
+
+
 def test_values_reach_their_place() -> None:
     config = compose_config("run", ["schedule.phases.fine_tune.epochs=10", "trainer.folds=[0,2]", "seed=0", "name=a"])
     assert config.schedule.phases["fine_tune"].epochs == 10
@@ -120,6 +126,30 @@ def test_a_mistake_is_answered_with_key_value_and_nearest_name(override: str, pa
     assert "\n    full_key" not in text
 
 
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("model.encoder=resnet34", ["model.encoder", "'resnet34'", "resnet50, resnet101"]),
+        ("model.multi_scale=three", ["model.multi_scale", "three", "bool"]),
+        ("model.multiscale=true", ["model.multiscale", "'multi_scale'"]),
+        ("model.options={a: 1}", ["model.options", "unknown key", "freeze_batchnorm"]),
+        ("+model.architecture=unet", ["model.architecture", "unknown key"]),
+        ("model.std=[1,1]", ["model.std", "three numbers"]),
+    ],
+)
+def test_a_mistake_about_deeplab_is_answered(override: str, parts: list[str]) -> None:
+    text = message("run", "model=deeplabv2_resnet50", override)
+    for part in parts:
+        assert part in text, text
+
+
+def test_norms_of_random_weights_cannot_be_frozen() -> None:
+    frozen = ["model=deeplabv2_resnet50", "model.freeze_batchnorm=true"]
+    text = message("run", *frozen, "model.encoder_weights=null")
+    assert "model.freeze_batchnorm=True: expected false where model.encoder_weights is null" in text
+    assert compose_config("run", [*frozen, "model.encoder_weights=w.pth"]).model.freeze_batchnorm
+
+
 def test_a_typo_is_answered_in_under_a_second_and_before_torch() -> None:
     """The best of three, since the machine may be busy; the check that torch stays out has no tolerance."""
     code = (
@@ -152,10 +182,11 @@ def test_names_in_choices_match_the_libraries() -> None:
     from saltern.config import choices as names
     from saltern.engine.optim import OPTIMIZERS, POLICIES
     from saltern.inference.tta import VIEWS
-    from saltern.models import MODELS
+    from saltern.models import MODELS, deeplabv2
 
     assert set(names.ARCHITECTURES) == set(smp.MODEL_ARCHITECTURES_MAPPING)
     assert set(names.ENCODERS) == set(smp.encoders.get_encoder_names())
+    assert set(names.DEEPLABV2_ENCODERS) == set(deeplabv2.ENCODERS)
     assert set(names.VIEWS) == set(VIEWS)
     assert set(names.LR_POLICIES) == set(POLICIES)
     assert set(names.OPTIMIZERS) == set(OPTIMIZERS)

@@ -8,8 +8,9 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from saltern.config import ConfigError, ModelConfig, SmpConfig
+from saltern.config import ConfigError, DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.errors import unknown
+from saltern.models.deeplabv2 import build_deeplabv2
 from saltern.models.weights import IMAGENET, WeightsReport, from_hub, load_encoder_weights
 
 log = logging.getLogger(__name__)
@@ -78,6 +79,15 @@ def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
     return model
 
 
+def _build_deeplabv2(config: ModelConfig, pretrained: bool) -> SegmentationNet:
+    assert isinstance(config, DeepLabV2Config)
+    weights = config.encoder_weights if pretrained else None
+    net = build_deeplabv2(config, imagenet=weights == IMAGENET)
+    model = SegmentationNet(net, config.mean, config.std, net.stride)
+    _load_file(model, weights)
+    return model
+
+
 def _load_file(model: SegmentationNet, weights: str | None) -> None:
     """Load the encoder's weights where they are those of a local file, and say in the log what fitted."""
     if weights not in (None, IMAGENET):
@@ -116,5 +126,5 @@ def _create(config: SmpConfig, weights: str | bool | None) -> Any:
     )
 
 
-MODELS = {"smp": _build_smp}
+MODELS = {"smp": _build_smp, "deeplabv2": _build_deeplabv2}
 """`model.kind` → its builder."""
