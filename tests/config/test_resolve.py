@@ -23,6 +23,7 @@ def choices() -> list[tuple[str, str]]:
 NEEDED = {
     ("dataset", "voc"): ["dataset.foreground=[car]"],
     ("experiment", "voc_cpu"): ["dataset.foreground=[car]"],
+    ("experiment", "voc_deeplabv2"): ["dataset.foreground=[car]"],
     ("folds", "file"): ["folds.file=folds.csv"],
     ("folds", "group"): ["folds.group=group"],
     ("folds", "stratified_group"): ["folds.group=group"],
@@ -71,6 +72,16 @@ def test_a_choice_becomes_its_own_dataclass() -> None:
 def test_deeplab_is_a_model_of_its_own(encoder: str) -> None:
     config = compose_config("run", [f"model=deeplabv2_{encoder}", "model.multi_scale=true"])
     assert config.model == DeepLabV2Config(encoder=encoder, encoder_weights="imagenet", multi_scale=True)
+
+
+def test_the_recipe_of_deeplab_is_that_of_its_authors() -> None:
+    config = compose_config("run", ["experiment=voc_deeplabv2", "dataset.foreground=[car]"])
+    assert config.model == DeepLabV2Config(
+        encoder="resnet101", encoder_weights="imagenet", multi_scale=True, freeze_batchnorm=True
+    )
+    assert [phase.lr_policy for phase in config.schedule.phases.values()] == ["poly"]
+    assert (config.optim.name, config.optim.weight_decay, config.optim.encoder_lr_scale) == ("sgd", 5e-4, 0.1)
+    assert (config.trainer.batch_size, config.dataset.train_crop) == (10, [320, 320])
 
 
 def test_values_reach_their_place() -> None:
