@@ -26,7 +26,9 @@ def frozen(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("overrides", [[], BEGUN_WITH, ["model=unet_resnet34", "optim=sgd", "augment=none"]])
+@pytest.mark.parametrize(
+    "overrides", [[], BEGUN_WITH, ["model=unet_resnet34", "optim=sgd", "augment=none"], ["model=deeplabv2_resnet50"]]
+)
 def test_freeze_and_thaw_give_back_an_equal_config(overrides: list[str], tmp_path: Path) -> None:
     config = compose_config("run", overrides)
     path = tmp_path / "config.yaml"
@@ -34,6 +36,7 @@ def test_freeze_and_thaw_give_back_an_equal_config(overrides: list[str], tmp_pat
     thawed = thaw(path)
     assert thawed == config
     assert type(thawed.dataset) is type(config.dataset)
+    assert type(thawed.model) is type(config.model)
 
 
 @pytest.mark.parametrize("text", ["08._E5918", "1_0", "1e5", "0x1f", "1:30", "on", "null", "~", "- a", "a: b", "ü"])

@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from saltern.config import CONFIG_DIR, LOSS_PARAMS, ConfigError, RunConfig, compose_config, explain
 from saltern.config.datasets import TgsConfig
 from saltern.config.resolve import SCHEMAS
-from saltern.config.schema import SmpConfig
+from saltern.config.schema import DeepLabV2Config, SmpConfig
 
 
 def choices() -> list[tuple[str, str]]:
@@ -23,6 +23,7 @@ def choices() -> list[tuple[str, str]]:
 NEEDED = {
     ("dataset", "voc"): ["dataset.foreground=[car]"],
     ("experiment", "voc_cpu"): ["dataset.foreground=[car]"],
+    ("experiment", "voc_deeplabv2"): ["dataset.foreground=[car]"],
     ("folds", "file"): ["folds.file=folds.csv"],
     ("folds", "group"): ["folds.group=group"],
     ("folds", "stratified_group"): ["folds.group=group"],
@@ -65,6 +66,22 @@ def test_a_choice_becomes_its_own_dataclass() -> None:
     assert isinstance(config.dataset, TgsConfig)
     assert isinstance(config.model, SmpConfig)
     assert config.model.encoder == "resnet34"
+
+
+@pytest.mark.parametrize("encoder", ["resnet50", "resnet101"])
+def test_deeplab_is_a_model_of_its_own(encoder: str) -> None:
+    config = compose_config("run", [f"model=deeplabv2_{encoder}", "model.multi_scale=true"])
+    assert config.model == DeepLabV2Config(encoder=encoder, encoder_weights="imagenet", multi_scale=True)
+
+
+def test_the_recipe_of_deeplab_is_that_of_its_authors() -> None:
+    config = compose_config("run", ["experiment=voc_deeplabv2", "dataset.foreground=[car]"])
+    assert config.model == DeepLabV2Config(
+        encoder="resnet101", encoder_weights="imagenet", multi_scale=True, freeze_batchnorm=True
+    )
+    assert [phase.lr_policy for phase in config.schedule.phases.values()] == ["poly"]
+    assert (config.optim.name, config.optim.weight_decay, config.optim.encoder_lr_scale) == ("sgd", 5e-4, 0.1)
+    assert (config.trainer.batch_size, config.dataset.train_crop) == (10, [320, 320])
 
 
 def test_values_reach_their_place() -> None:
@@ -120,6 +137,30 @@ def test_a_mistake_is_answered_with_key_value_and_nearest_name(override: str, pa
     assert "\n    full_key" not in text
 
 
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("model.encoder=resnet34", ["model.encoder", "'resnet34'", "resnet50, resnet101"]),
+        ("model.multi_scale=three", ["model.multi_scale", "three", "bool"]),
+        ("model.multiscale=true", ["model.multiscale", "'multi_scale'"]),
+        ("model.options={a: 1}", ["model.options", "unknown key", "freeze_batchnorm"]),
+        ("+model.architecture=unet", ["model.architecture", "unknown key"]),
+        ("model.std=[1,1]", ["model.std", "three numbers"]),
+    ],
+)
+def test_a_mistake_about_deeplab_is_answered(override: str, parts: list[str]) -> None:
+    text = message("run", "model=deeplabv2_resnet50", override)
+    for part in parts:
+        assert part in text, text
+
+
+def test_norms_of_random_weights_cannot_be_frozen() -> None:
+    frozen = ["model=deeplabv2_resnet50", "model.freeze_batchnorm=true"]
+    text = message("run", *frozen, "model.encoder_weights=null")
+    assert "model.freeze_batchnorm=True: expected false where model.encoder_weights is null" in text
+    assert compose_config("run", [*frozen, "model.encoder_weights=w.pth"]).model.freeze_batchnorm
+
+
 def test_a_typo_is_answered_in_under_a_second_and_before_torch() -> None:
     """The best of three, since the machine may be busy; the check that torch stays out has no tolerance."""
     code = (
@@ -152,10 +193,11 @@ def test_names_in_choices_match_the_libraries() -> None:
     from saltern.config import choices as names
     from saltern.engine.optim import OPTIMIZERS, POLICIES
     from saltern.inference.tta import VIEWS
-    from saltern.models import MODELS
+    from saltern.models import MODELS, deeplabv2
 
     assert set(names.ARCHITECTURES) == set(smp.MODEL_ARCHITECTURES_MAPPING)
     assert set(names.ENCODERS) == set(smp.encoders.get_encoder_names())
+    assert set(names.DEEPLABV2_ENCODERS) == set(deeplabv2.ENCODERS)
     assert set(names.VIEWS) == set(VIEWS)
     assert set(names.LR_POLICIES) == set(POLICIES)
     assert set(names.OPTIMIZERS) == set(OPTIMIZERS)

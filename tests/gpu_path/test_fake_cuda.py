@@ -32,6 +32,8 @@ NETWORKS = {
     "unet scse": ["model=unet_resnet34", "model.options={decoder_attention_type: scse}"],
     "fpn": ["model=unet_resnet34", "model.architecture=fpn"],
     "deeplabv3plus": ["model=unet_resnet34", "model.architecture=deeplabv3plus"],
+    "deeplabv2": ["model=deeplabv2_resnet50"],
+    "deeplabv2 multi-scale": ["model=deeplabv2_resnet50", "model.multi_scale=true"],
     "timm": ["model=unet_resnet34", "model.encoder=tu-resnet18"],
 }
 LEAVE = {"fpn": {"MergeBlock", "Dropout2d", "FPNDecoder"}}

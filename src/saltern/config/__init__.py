@@ -31,6 +31,7 @@ from saltern.config.resolve import (
 from saltern.config.schema import (
     AugmentConfig,
     CompareConfig,
+    DeepLabV2Config,
     DownloadConfig,
     EnsembleConfig,
     FoldsConfig,
@@ -55,6 +56,7 @@ __all__ = [
     "CompareConfig",
     "ConfigError",
     "DatasetConfig",
+    "DeepLabV2Config",
     "DownloadConfig",
     "EnsembleConfig",
     "FolderConfig",

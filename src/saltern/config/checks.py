@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.schema import (
+    DeepLabV2Config,
     FoldsConfig,
     InferenceConfig,
     ModelConfig,
@@ -132,6 +133,11 @@ def _check_model(model: ModelConfig) -> None:
         _one_of(model.architecture, "model.architecture", choices.ARCHITECTURES)
         if not model.encoder.startswith("tu-"):
             _one_of(model.encoder, "model.encoder", choices.ENCODERS)
+    if isinstance(model, DeepLabV2Config):
+        _one_of(model.encoder, "model.encoder", choices.DEEPLABV2_ENCODERS)
+        good = not model.freeze_batchnorm or model.encoder_weights is not None
+        what = "false where model.encoder_weights is null: random weights have no statistics to keep"
+        _require(good, "model.freeze_batchnorm", model.freeze_batchnorm, what)
 
 
 def _check_phase(phase: PhaseConfig, key: str) -> None:

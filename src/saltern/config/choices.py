@@ -49,6 +49,8 @@ ENCODERS = (
 )  # fmt: skip
 """SMP's own encoders; besides these, `tu-NAME` takes any of timm's."""
 
+DEEPLABV2_ENCODERS = ("resnet50", "resnet101")
+
 TRANSFORMS = (
     "AdditiveNoise", "AdvancedBlur", "Affine", "AutoContrast", "Blur", "CLAHE", "CenterCrop", "ChannelDropout",
     "ChannelShuffle", "ChromaticAberration", "CoarseDropout", "ColorJitter", "ConstrainedCoarseDropout", "Crop",

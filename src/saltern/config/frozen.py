@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, type]]] = {
             "folder": datasets.FolderConfig,
         },
     ),
-    "model": ("kind", {"smp": schema.SmpConfig}),
+    "model": ("kind", {"smp": schema.SmpConfig, "deeplabv2": schema.DeepLabV2Config}),
 }
 """Group with several schemas → the key that tells them apart, and what each of its values stands for."""
 

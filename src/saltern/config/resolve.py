@@ -36,7 +36,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "folds": {"folds_schema": schema.FoldsConfig},
     "augment": {"augment_schema": schema.AugmentConfig},
-    "model": {"smp_schema": schema.SmpConfig},
+    "model": {"smp_schema": schema.SmpConfig, "deeplabv2_schema": schema.DeepLabV2Config},
     "schedule": {"schedule_schema": schema.ScheduleConfig},
     "optim": {"optim_schema": schema.OptimConfig},
     "trainer": {"trainer_schema": schema.TrainerConfig},
@@ -51,7 +51,7 @@ def register() -> None:
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
             node = OmegaConf.structured(cls)
-            if group == "model":  # what a library takes beyond our keys may be given without a plus sign
+            if cls is schema.SmpConfig:  # what a library takes beyond our keys may be given without a plus sign
                 OmegaConf.set_struct(node.options, False)
             store.store(group=group or None, name=name, node=node)
 

@@ -76,6 +76,21 @@ class SmpConfig(ModelConfig):
     """Further arguments of the SMP class, such as {decoder_attention_type: scse}."""
 
 
+@dataclass(kw_only=True)
+class DeepLabV2Config(ModelConfig):
+    """DeepLab v2: an atrous ResNet with a feature map of an eighth of the image, and four dilated branches, summed."""
+
+    kind: str = "deeplabv2"
+    encoder: str = MISSING
+    """One of DEEPLABV2_ENCODERS."""
+    encoder_weights: str | None = None
+    """null (random), `imagenet` (torchvision's, from the hub), or the path of a local .safetensors or .pth file."""
+    multi_scale: bool = False
+    """See the image at 0.5, 0.75 and 1 of its size; the highest of the three logits counts. 1.8 times the work."""
+    freeze_batchnorm: bool = False
+    """Keep the encoder's batch norm as its weights have it, as the paper's authors do; right for small batches."""
+
+
 # --------------------------------------------------------------------------------------- training
 @dataclass(kw_only=True)
 class PhaseConfig:

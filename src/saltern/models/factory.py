@@ -8,13 +8,12 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
-from saltern.config import ConfigError, ModelConfig, SmpConfig
+from saltern.config import ConfigError, DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.errors import unknown
-from saltern.models.weights import WeightsReport, load_encoder_weights
+from saltern.models.deeplabv2 import build_deeplabv2
+from saltern.models.weights import IMAGENET, WeightsReport, from_hub, load_encoder_weights
 
 log = logging.getLogger(__name__)
-
-IMAGENET = "imagenet"
 
 
 class SegmentationNet(nn.Module):
@@ -73,17 +72,32 @@ def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
         ) from error
     weights = config.encoder_weights if pretrained else None
     if weights == IMAGENET:
-        net = _from_hub(config)
+        with from_hub(config.encoder):
+            net = _create(config, True if config.encoder.startswith("tu-") else IMAGENET)
     model = SegmentationNet(net, config.mean, config.std, int(net.encoder.output_stride))
+    _load_file(model, weights)
+    return model
+
+
+def _build_deeplabv2(config: ModelConfig, pretrained: bool) -> SegmentationNet:
+    assert isinstance(config, DeepLabV2Config)
+    weights = config.encoder_weights if pretrained else None
+    net = build_deeplabv2(config, imagenet=weights == IMAGENET)
+    model = SegmentationNet(net, config.mean, config.std, net.stride)
+    _load_file(model, weights)
+    return model
+
+
+def _load_file(model: SegmentationNet, weights: str | None) -> None:
+    """Load the encoder's weights where they are those of a local file, and say in the log what fitted."""
     if weights not in (None, IMAGENET):
-        model.weights_report = load_encoder_weights(net.encoder, weights)
+        model.weights_report = load_encoder_weights(model.encoder, weights)
         log.log(
             logging.INFO if model.weights_report.complete else logging.WARNING,
             "encoder weights %s: %s",
             weights,
             model.weights_report,
         )
-    return model
 
 
 def _check_options(config: SmpConfig) -> None:
@@ -112,18 +126,5 @@ def _create(config: SmpConfig, weights: str | bool | None) -> Any:
     )
 
 
-def _from_hub(config: SmpConfig) -> Any:
-    """The network with ImageNet weights from the hub (or its local cache)."""
-    try:
-        return _create(config, True if config.encoder.startswith("tu-") else IMAGENET)
-    except Exception as error:  # the hub's clients raise a dozen unrelated classes
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(
-            f"model.encoder_weights=imagenet: the weights of {config.encoder} could not be fetched from the hub "
-            f"({type(error).__name__}: {reason}). Without a network, set model.encoder_weights to the path of a local "
-            ".safetensors or .pth file, or to null for random weights."
-        ) from error
-
-
-MODELS = {"smp": _build_smp}
+MODELS = {"smp": _build_smp, "deeplabv2": _build_deeplabv2}
 """`model.kind` → its builder."""

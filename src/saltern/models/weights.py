@@ -1,6 +1,7 @@
 """Encoder weights from a local file, matched key by key."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickletools import genops
@@ -12,6 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from saltern.config import ConfigError
+
+IMAGENET = "imagenet"
+"""The `encoder_weights` that come from the hub."""
 
 PREFIXES = ("module.", "model.", "net.", "encoder.", "backbone.")
 """What training frameworks put before the encoder's own keys."""
@@ -47,6 +51,20 @@ class WeightsReport:
             shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
             parts.append(f"{len(names)} {'of another shape' if label == 'reshaped' else label}{shown}")
         return ", ".join(parts)
+
+
+@contextmanager
+def from_hub(encoder: str) -> Iterator[None]:
+    """Turn whatever fetching the ImageNet weights of `encoder` raises into a ConfigError that says what to do."""
+    try:
+        yield
+    except Exception as error:  # the hub's clients raise a dozen unrelated classes
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.encoder_weights=imagenet: the weights of {encoder} could not be fetched from the hub "
+            f"({type(error).__name__}: {reason}). Without a network, set model.encoder_weights to the path of a local "
+            ".safetensors or .pth file, or to null for random weights."
+        ) from error
 
 
 def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
