@@ -116,6 +116,7 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
         raise RunError(f"{run.path}: exists already; give another name=… or overwrite=true.")
     job.life.begin({**runtime.environment(), "overrides": job.overrides, "ensemble": begun})
     save_folds(run.folds, members[0].folds)
+    job.life.close_folds()
     return folds[0]
 
 
@@ -124,10 +125,12 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
-        RunError: a run that is not there or not finished.
+        RunError: a run that is not there or not finished, or of which something has changed since it was tuned.
     """
     members: dict[str, Member] = {}
     for name, job in zip(config.runs, _reopened(config), strict=True):
+        job.life.require("tune")
+        job.life.require_out_of_fold()
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
         coverage = job.material.coverage
