@@ -30,7 +30,7 @@ from saltern.config import (
     resolve,
 )
 from saltern.errors import RunError, SalternError
-from saltern.files import read_json
+from saltern.files import as_storage_error
 from saltern.runs import RunDir
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def enter(main: Callable[[], None], stopped: str = UNHURT, *, groups: bool = Tru
         _fail(error)
     except (HydraException, OmegaConfBaseException) as error:
         _fail(explain(error))
+    except OSError as error:
+        _fail(as_storage_error(error))
     except KeyboardInterrupt as stop:
         how = "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped"
         _stop(f"{how}: {stopped}" if is_main_process() else "", getattr(stop, "status", 130))
@@ -88,7 +90,7 @@ def _terminate(_signal: int, _frame: object) -> None:
 
 
 def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None]:
-    """Decorate a Hydra task: its SalternErrors are answered here, before Hydra adds words of its own.
+    """Decorate a Hydra task: its errors for the user are answered here, before Hydra adds words of its own.
 
     In a multirun they go on to Hydra, which lets the other jobs run first.
     """
@@ -97,10 +99,10 @@ def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None
     def answered(raw: DictConfig) -> None:
         try:
             task(raw)
-        except SalternError as error:
+        except (SalternError, OSError) as error:
             if is_multirun():
                 raise
-            _fail(error)
+            _fail(error if isinstance(error, SalternError) else as_storage_error(error))
 
     return answered
 
@@ -144,6 +146,11 @@ def existing_run(raw: DictConfig) -> RunConfig:
     """
     config: RunConfig = resolve(raw)
     run = RunDir.of(config.outputs, config.name)
+    if not run.config.is_file() and run.folds.is_file():
+        raise RunError(
+            f"{run.config}: is gone from this run, which every stage needs. Put it back as it was: `make folds` with "
+            "the run's settings and another name=… writes the same, but for the name."
+        )
     if not run.config.is_file():
         known = sorted(path.parent.name for path in run.path.parent.glob("*/config.yaml"))
         raise RunError(
@@ -173,7 +180,9 @@ def _cell(value: Any) -> str | Text:
 
 def show_run(job: "Job") -> None:
     """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
-    run, scores = job.run, read_json(job.run.scores)
+    from saltern.report.artifacts import read_scores  # not before a typo is answered
+
+    run, scores = job.run, read_scores(job.run)
     parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
     if scores["nested"] is not None:
         parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
@@ -187,7 +196,9 @@ def show_run(job: "Job") -> None:
     columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
     table(f"{run.path}: scores", columns, merged)
     _show_phases(scores["training"])
-    decision = read_json(run.decision)
+    from saltern.inference.decide import read_decision
+
+    decision = read_decision(run.decision).to_json()
     gate = decision["empty_gate"] or "none"
     by = "" if decision == scores["decision"] else " (set by hand: the scores above are those of the tuned one)"
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}{by}")

@@ -6,7 +6,6 @@ from omegaconf import DictConfig
 from terminal import ProgressLine
 
 from saltern.config import resolve
-from saltern.files import read_json
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="run")
@@ -15,13 +14,14 @@ def main(raw: DictConfig) -> None:
     """Divide the images into folds and show how even they are."""
     config = resolve(raw)
     from saltern import pipeline
+    from saltern.data.folds.leaks import read_folds_report
 
     job = pipeline.Job(config, ProgressLine(), console.task_overrides())
     pipeline.make_folds(job)
-    report = read_json(job.run.folds_report)
-    shares = report["shares"]
-    console.table(str(job.run.folds), list(shares[0]), [list(share.values()) for share in shares])
-    for key, value in report["mosaics"].items():
+    report = read_folds_report(job.run.folds_report)
+    shares = [vars(share) for share in report.shares]
+    console.table(str(job.run.folds), list(shares[0]) if shares else [], [list(share.values()) for share in shares])
+    for key, value in report.mosaics.items():
         console.say(f"  {key}: {value}")
     if job.run.mosaics.exists():
         console.say(str(job.run.mosaics))

@@ -11,9 +11,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
 
 from saltern.errors import RunError, StorageError
+
+Content = TypeVar("Content")
 
 SUFFIX = ".tmp"
 """Of everything that is not finished yet."""
@@ -132,6 +136,13 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: cannot be written: {_reason(error, path)}") from error
 
 
+def as_storage_error(error: OSError) -> StorageError:
+    """An OSError that nothing nearer to it has answered, such as of a folder whose rights were taken away meanwhile."""
+    place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else None
+    said = _reason(error, place or Path())
+    return StorageError(f"{place}: {said}" if place else f"the system refuses: {said}")
+
+
 def _reason(error: OSError, path: Path) -> str:
     said = error.strerror or str(error) or type(error).__name__
     if error.errno == errno.EFBIG:
@@ -161,17 +172,39 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file.
+MEND = "Delete it and run its stage again."
+
+
+def read_json(path: Path, mend: str = MEND) -> Any:
+    """Read a JSON file; `mend` is the sentence that says what to do about one that is damaged.
 
     Raises:
-        RunError: the file is missing or is no JSON in UTF-8.
+        RunError: the file is missing or is no JSON in UTF-8; NaN and infinity are none.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; run the stage that writes it first.") from None
     except OSError as error:
         raise RunError(f"{path}: cannot be read ({error.strerror}).") from error
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-        raise RunError(f"{path}: not readable as JSON ({error}); delete it and run its stage again.") from None
+        raise RunError(f"{path}: not readable as JSON ({error}). {mend}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def read_as(path: Path, kind: type[Content], mend: str = MEND) -> Content:
+    """Read a JSON file as `kind`, a pydantic model or a dataclass, without converting anything.
+
+    Raises:
+        RunError: as `read_json`, and for content of another shape; says which part is not as expected.
+    """
+    content = read_json(path, mend)
+    try:
+        return TypeAdapter(kind).validate_json(json.dumps(content), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "it"
+        raise RunError(f"{path}: not what Saltern writes there ({where[:120]}: {first['msg'][:200]}). {mend}") from None

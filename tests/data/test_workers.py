@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from saltern.data.loading.workers import Arrays, Key, Workers
-from saltern.errors import DataError
+from saltern.errors import DataError, RunError
 
 KEYS: list[Key] = [(0, (row, row + 100)) for row in range(20)]
 
@@ -68,7 +68,7 @@ def test_an_iteration_left_early_does_not_disturb_the_next() -> None:
     [
         (1, DataError, "row 7: damaged"),
         (2, RuntimeError, "ZeroDivisionError: row 7"),
-        (3, RuntimeError, r"exit code -9 \(killed; is memory short"),
+        (3, RunError, r"exit code -9 \(killed; is memory short"),
         (4, RuntimeError, "larger than its slot of 128 bytes"),
     ],
 )

@@ -1,95 +1,21 @@
-"""Runs commands in forked children, and ends one just before its n-th change of the file system.
+"""Ends a command just before its n-th change of the file system, for every n, and lets it go on.
 
 A child that is ended so has no last words, as after SIGKILL: Python's clean-up does not run, and what it had not
-flushed is lost. torch does its work in the children alone, since its threads do not outlive a fork.
+flushed is lost.
 """
 
-import contextlib
 import hashlib
-import io
 import json
-import os
-import runpy
 import shutil
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from forks import KILLED, Fault, fork, script
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-KILLED = 137
-CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.truncate"}
 UNSTABLE = ("images_per_s", "platform")
-
-
-class Counter:
-    """Counts changes below a folder, and ends the process before number `last`, counted from 1; 0 is never."""
-
-    def __init__(self, root: Path, last: int) -> None:
-        self.root = os.path.realpath(root)
-        self.last = last
-        self.seen: list[str] = []
-
-    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
-        """An audit hook: see `sys.addaudithook`."""
-        if event == "open":
-            path, _, flags = arguments
-            if not (isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
-                return
-        elif event in CHANGES:
-            path = arguments[0]
-        else:
-            return
-        if not isinstance(path, str | bytes | os.PathLike) or not os.path.abspath(os.fsdecode(path)).startswith(
-            self.root
-        ):
-            return
-        self.seen.append(f"{event} {os.path.relpath(os.fsdecode(path), self.root)}")
-        if len(self.seen) == self.last:
-            os._exit(KILLED)
-
-
-def fork(work: Callable[[], None], root: Path, last: int = 0) -> tuple[int, list[str], str]:
-    """Do `work` in a child; gives its exit status, the changes that it made, and what it printed."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reader)
-        counter = Counter(root, last)
-        sys.addaudithook(counter)
-        said = io.StringIO()
-        status = 0
-        try:
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                work()
-        except SystemExit as end:
-            status = end.code if isinstance(end.code, int) else 1
-        except BaseException:
-            said.write(traceback.format_exc())
-            status = 1
-        with os.fdopen(writer, "w") as pipe:
-            json.dump([counter.seen, said.getvalue()], pipe)
-        os._exit(status)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        text = pipe.read()
-    _, status = os.waitpid(child, 0)
-    seen, said_text = json.loads(text) if text else ([], "")
-    return os.waitstatus_to_exitcode(status), seen, said_text
-
-
-def script(name: str, overrides: list[str]) -> Callable[[], None]:
-    """A script's entry, as `make` calls it in the working folder."""
-
-    def run() -> None:
-        sys.path.insert(0, str(SCRIPTS))
-        sys.argv = [str(SCRIPTS / f"{name}.py"), *overrides]
-        runpy.run_path(sys.argv[0], run_name="__main__")
-
-    return run
 
 
 def checkpoint(path: Path) -> str:
@@ -183,9 +109,9 @@ def state_of(run: Path) -> dict[str, str]:
     def say() -> None:
         sys.stdout.write(json.dumps(state(run)))
 
-    status, _, said = fork(say, run)
-    assert status == 0, said
-    found: dict[str, str] = json.loads(said)
+    done = fork(say)
+    assert done.status == 0, done.err
+    found: dict[str, str] = json.loads(done.out)
     return found
 
 
@@ -193,10 +119,10 @@ def enumerate_kills(task: Task) -> dict[str, object]:
     """End the first step before each of its changes, do what follows; the outcome must be the undisturbed one."""
     run = Path(task.run)
     task.fresh()
-    status, seen, said = fork(task.work(task.first), run)
-    assert status == 0, said
-    status, _, said = fork(task.work(task.then), run)
-    assert status == 0, said
+    first = fork(task.work(task.first), Fault(str(run)))
+    assert first.status == 0, first.err
+    seen, then = first.seen, fork(task.work(task.then))
+    assert then.status == 0, then.err
     right = state_of(run)
     numbers = list(range(1, len(seen) + 1))
     if task.points and task.points < len(numbers):
@@ -205,16 +131,16 @@ def enumerate_kills(task: Task) -> dict[str, object]:
     for number in numbers:
         where = f"{number}, before {seen[number - 1]}"
         task.fresh()
-        status, _, said = fork(task.work(task.first), run, number)
-        if status not in (KILLED, 0):  # 0: this time there was a change less
-            wrong.append(f"{where}: ended with {status}: {said[-3000:]}")
+        ended = fork(task.work(task.first), Fault(str(run), number))
+        if ended.status not in (KILLED, 0):  # 0: this time there was a change less
+            wrong.append(f"{where}: ended with {ended.status}: {ended.err[-3000:]}")
             continue
-        killed += status == KILLED
-        status, _, said = fork(task.work(task.then), run)
+        killed += ended.status == KILLED
+        then = fork(task.work(task.then))
         now = state_of(run)
-        if status or now != right:
+        if then.status or now != right:
             differing = sorted(key for key in right.keys() | now.keys() if right.get(key) != now.get(key))
-            wrong.append(f"{where}: then status {status}, {differing[:5]} differ\n{said[-3000:]}")
+            wrong.append(f"{where}: then status {then.status}, {differing[:5]} differ\n{then.err[-3000:]}")
         litter = [path.name for path in run.rglob("*.tmp")]
         if litter:
             wrong.append(f"{where}: left {litter[:3]}")

@@ -50,7 +50,10 @@ class DrawnRun:
         decision = tune(statistics, config).decision
         write_text(self.run.config, CONFIG_TEXT)
         write_decision(self.run.decision, decision)
-        training = {str(fold): {"best_epoch": 2} for fold in range(folds)}
+        training = {
+            str(fold): {"monitor": "precision_tgs", "best_epoch": 2, "phase_best": {"warm_up": 0.4}}
+            for fold in range(folds)
+        }
         write_json(self.run.scores, {**scores_json(statistics, self.folds, decision, config), "training": training})
         score_table(statistics, self.folds, decision).to_csv(self.run.oof_scores, index=False)
         for fold in range(folds):

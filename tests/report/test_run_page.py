@@ -144,7 +144,11 @@ def test_an_image_that_the_data_set_lacks_is_an_error_and_the_old_page_stays(dra
 @pytest.mark.parametrize(
     ("file", "content", "complaint"),
     [
-        ("scores.json", '{"pooled": 1}', "lacks tuned_for, decision"),
+        (
+            "scores.json",
+            '{"pooled": 1}',
+            r"not what Saltern writes there \(tuned_for: Field required\). Run the stage `tune`",
+        ),
         ("decision.json", "[]", "expected an object"),
         ("oof_scores.csv", "id,fold,iou\na,0,1\n", "lacks the columns dice, precision_tgs"),
         ("oof_scores.csv", "id,fold,iou,dice,precision_tgs\na,0,1,1,1\na,0,1,1,1\n", "'a' twice"),

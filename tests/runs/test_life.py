@@ -180,7 +180,7 @@ def test_an_ensemble_names_the_member_that_changed(life: Life, config: RunConfig
     assert again(blend).trained_folds([0]) == [0]
     assert again(blend).is_averaged(facts)
     train(life, 0, "other weights")
-    with pytest.raises(RunError, match=r"\.\./a/fold_0/done\.json changed since; run `make ensemble`"):
+    with pytest.raises(RunError, match=r"\.\./a/fold_0/done\.json changed since; give the `make ensemble`"):
         again(blend).trained_folds([0])
     life.run.fold(0).done.unlink()
     assert again(blend).is_averaged(facts), "a member that is gone cannot contradict"

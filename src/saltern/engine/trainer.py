@@ -3,7 +3,8 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.engine.soundness import not_finite
-from saltern.errors import TrainingError
+from saltern.errors import RunError, TrainingError
 from saltern.losses import Position, Schedule, WeightedSum, build_loss
 from saltern.progress import Progress
 from saltern.runtime import Runtime, seed_all
@@ -143,7 +144,8 @@ class Trainer:
             self.state.precision = self.runtime.precision
             return None
         self.state, saved = found
-        model.load_state_dict(saved["model"])
+        with self._fitting():
+            model.load_state_dict(saved["model"])
         log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
         if self.state.precision != self.runtime.precision:
             was, now = self.state.precision, self.runtime.precision
@@ -156,8 +158,21 @@ class Trainer:
             return None
         average = AveragedWeights(model, self.config.ema_decay)
         if saved is not None:
-            average.load_state_dict(saved["average"])
+            with self._fitting():
+                average.load_state_dict(saved["average"])
         return average
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        """Raise a RunError where a part of the checkpoint is not there, or is that of another network or optimizer."""
+        try:
+            yield
+        except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
+            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise RunError(
+                f"{self.fold.last}: is not the checkpoint of this network and optimizer ({said.strip()[:200]}). Put "
+                "back the one that this run wrote, or delete the fold's folder to train it again."
+            ) from error
 
     def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
@@ -169,9 +184,10 @@ class Trainer:
         plain = build_optimizer(model, self.optim, at.phase.lr, fused=fused)
         optimizer: Any = self.runtime.fabric.setup_optimizers(plain)
         if saved is not None:
-            self._restore_precision(saved["precision"])
-            if at.epoch > 0:
-                optimizer.load_state_dict(saved["optimizer"])
+            with self._fitting():
+                self._restore_precision(saved["precision"])
+                if at.epoch > 0:
+                    optimizer.load_state_dict(saved["optimizer"])
         return optimizer
 
     def _restore_precision(self, state: dict[str, Any]) -> None:

@@ -60,10 +60,13 @@ def read_decision(path: Path) -> Decision:
     Raises:
         RunError: the file is missing, is no JSON, lacks a key, has another, or holds an impossible number.
     """
-    content = read_json(path)
+    content = read_json(path, "Run `make tune` again, or mend what was edited.")
     keys = sorted(asdict(NEUTRAL))
     if not isinstance(content, dict) or sorted(content) != keys:
-        raise RunError(f"{path}: holds {content!r}; expected an object with the keys {', '.join(keys)}.")
+        shown = repr(content) if len(repr(content)) <= 120 else f"{repr(content)[:120]}…"
+        raise RunError(
+            f"{path}: holds {shown}; expected an object with the keys {', '.join(keys)}. Run `make tune` again."
+        )
     gate = content["empty_gate"]
     try:
         return Decision(**{**content, "empty_gate": 0.0 if gate is None else gate})

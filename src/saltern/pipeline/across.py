@@ -113,6 +113,7 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
     if read_json(run.environment).get("ensemble") != begun:
         write_json(run.environment, environment)
     save_folds(run.folds, members[0].folds)
+    job.life.close_folds()
     return folds[0]
 
 
@@ -121,10 +122,12 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
-        RunError: a run that is not there or not finished.
+        RunError: a run that is not there or not finished, or of which something has changed since it was tuned.
     """
     members: dict[str, Member] = {}
     for name, job in zip(config.runs, _reopened(config), strict=True):
+        job.life.require("tune")
+        job.life.require_out_of_fold()
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
         coverage = job.material.coverage

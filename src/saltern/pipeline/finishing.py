@@ -149,6 +149,7 @@ def write_report(job: Job) -> None:
 
 def _report(job: Job) -> None:
     job.life.require("tune")
+    job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
     write_page(job.run, pixels_for_page(job), job.material.coverage)
     job.life.close("report", [job.run.report], made_of)

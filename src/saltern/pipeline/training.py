@@ -22,12 +22,13 @@ from saltern.engine.checkpoint import TrainState
 from saltern.engine.keeper import Keeper
 from saltern.engine.soundness import freeze_idle
 from saltern.engine.trainer import FoldData, Trainer
-from saltern.files import read_json, write_json
+from saltern.files import read_as, write_json
 from saltern.inference.members import Images, Members, seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.models import SegmentationNet, build_model
+from saltern.models.weights import WeightsReport
 from saltern.pipeline.finishing import finish_run
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
@@ -194,5 +195,7 @@ def _facts(job: Job, fold: FoldDir, state: TrainState) -> dict[str, Any]:
         "best_epoch": state.best_epoch,
         "phase_best": state.phase_best,
         "precision": job.runtime.precision,
-        "encoder_weights": read_json(fold.encoder_weights) if fold.encoder_weights.exists() else None,
+        "encoder_weights": vars(read_as(fold.encoder_weights, WeightsReport))
+        if fold.encoder_weights.exists()
+        else None,
     }

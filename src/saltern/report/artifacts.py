@@ -1,16 +1,74 @@
 """The artifacts of a run folder as plain tables, checked for what a page needs of them."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from saltern.errors import RunError
-from saltern.files import read_json
+from saltern.files import read_as, read_json
 from saltern.metrics.scores import PER_IMAGE
 from saltern.runs import RunDir
 
 OOF_COLUMNS = ("id", "fold", *PER_IMAGE)
+_MEND = "Run the stage `tune` again."
+
+Score = Annotated[float, Field(ge=0, le=1)]
+Number = Annotated[str, Field(pattern="^[0-9]{1,6}$")]
+"""Of a fold, as a key of JSON."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Summary(_Strict):
+    iou_image: Score
+    iou_dataset: Score
+    dice_image: Score
+    precision_tgs: Score
+
+
+class _Part(_Strict):
+    images: int
+    neutral: _Summary = Field(alias="at_0.5")
+    at_decision: _Summary
+
+
+class _Nested(_Strict):
+    by: Literal["fold", "half"]
+    scores: _Summary
+
+
+class _Decision(_Strict):
+    threshold: float
+    min_area: int
+    empty_gate: float | None
+
+
+class _Training(_Strict):
+    monitor: str
+    best_epoch: int
+    phase_best: dict[str, float]
+
+
+class _Scores(_Strict):
+    """What a page and the console need of `scores.json`."""
+
+    tuned_for: Literal["precision_tgs", "iou_image", "iou_dataset", "dice_image"]
+    decision: _Decision
+    per_fold: dict[Number, _Part]
+    pooled: _Part
+    nested: _Nested | None
+    curve: dict[str, list[float]]
+    training: dict[Number, _Training] = {}
+
+    @model_validator(mode="after")
+    def _curve_is_a_table(self) -> "_Scores":
+        if {*_Summary.model_fields, "threshold"} - set(self.curve) or len({*map(len, self.curve.values())}) != 1:
+            raise ValueError("the curve is no table of thresholds and scores")
+        return self
 
 
 def read_oof_scores(path: Path) -> pd.DataFrame:
@@ -55,14 +113,10 @@ def read_scores(run: RunDir) -> dict[str, Any]:
     """`scores.json`, as written by the stage `tune`.
 
     Raises:
-        RunError: the file is missing, is no JSON, or lacks a part.
+        RunError: the file is missing, is no JSON, or lacks a part or holds one of another shape.
     """
-    content = read_json(run.scores)
-    parts = ("tuned_for", "decision", "per_fold", "pooled", "nested", "curve")
-    missing = [part for part in parts if not isinstance(content, dict) or part not in content]
-    if missing:
-        raise RunError(f"{run.scores}: lacks {', '.join(missing)}; run the stage `tune` again.")
-    scores: dict[str, Any] = content
+    read_as(run.scores, _Scores, _MEND)
+    scores: dict[str, Any] = read_json(run.scores)
     return scores
 
 
@@ -74,7 +128,7 @@ def _read_table(path: Path, dtype: dict[str, str]) -> pd.DataFrame:
     except FileNotFoundError:
         raise RunError(f"{path}: no such file; run the stage `tune` first.") from None
     except (ValueError, UnicodeDecodeError) as error:
-        raise RunError(f"{path}: not readable as a table ({error}); run the stage that writes it again.") from None
+        raise RunError(f"{path}: not readable as a table ({str(error)[:200]}). {_MEND}") from None
 
 
 def _numeric(path: Path, dtype: dict[str, str]) -> list[str]:

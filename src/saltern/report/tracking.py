@@ -1,13 +1,20 @@
 """Scores of every epoch as they arise: a CSV to read, TensorBoard scalars to watch."""
 
 import csv
+import io
+import os
+import socket
+import time
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from saltern.errors import RunError
-from saltern.files import atomic
+from saltern.files import atomic, storage_errors
 from saltern.runs import FoldDir
 
 
@@ -22,15 +29,20 @@ class EpochLog:
     def __init__(self, fold: FoldDir) -> None:
         self._fold = fold
         self._rows = _read(fold.metrics)
-        self._writer: SummaryWriter | None = None
+        self._events: _EventFile | None = None
 
     def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
-        """Record a finished epoch, counted from 1; the files are complete on disk when this returns."""
-        if self._writer is None:
-            self._writer = SummaryWriter(str(self._fold.tensorboard), purge_step=epoch)
-        for name, score in scores.items():
-            self._writer.add_scalar(_tag(name), score, epoch)
-        self._writer.flush()
+        """Record a finished epoch, counted from 1; the files are complete on disk when this returns.
+
+        Raises:
+            StorageError: the disk is full, and the like.
+        """
+        if self._events is None:
+            self._events = _EventFile(self._fold.tensorboard)
+            begun = Event(step=epoch, session_log=SessionLog(status=SessionLog.START))  # what came later is forgotten
+            self._events.add(Event(file_version="brain.Event:2"), begun)
+        values = [Summary.Value(tag=_tag(name), simple_value=float(score)) for name, score in scores.items()]
+        self._events.add(*(Event(step=epoch, summary=Summary(value=[value])) for value in values))
         self._rows = [row for row in self._rows if int(row["epoch"]) < epoch]
         self._rows.append({"epoch": str(epoch), "phase": phase, **{name: repr(float(scores[name])) for name in scores}})
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
@@ -40,10 +52,8 @@ class EpochLog:
             writer.writerows(self._rows)
 
     def close(self) -> None:
-        """Finish the TensorBoard file; logging again afterwards begins a new one."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        """Done with the TensorBoard file; logging again afterwards begins a new one."""
+        self._events = None
 
     def __enter__(self) -> "EpochLog":
         return self
@@ -52,6 +62,33 @@ class EpochLog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class _EventFile:
+    """A TensorBoard file, written here and now: torch's writer has a thread, whose errors come as it pleases."""
+
+    _numbers = count()
+
+    def __init__(self, folder: Path) -> None:
+        label = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
+        self._path = folder / f"events.out.tfevents.{label}"
+
+    def add(self, *events: Event) -> None:
+        """Append `events`, all or none of them."""
+        records = io.BytesIO()
+        writer = RecordWriter(records)
+        for event in events:
+            event.wall_time = time.time()
+            writer.write(event.SerializeToString())
+        with storage_errors(self._path):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            size = self._path.stat().st_size if self._path.exists() else 0
+            try:
+                with self._path.open("ab") as file:
+                    file.write(records.getvalue())
+            except OSError:
+                os.truncate(self._path, size)
+                raise
 
 
 def _tag(name: str) -> str:

@@ -11,7 +11,7 @@ from saltern.errors import RunError
 from saltern.files import clear_leftovers, write_json, write_text
 from saltern.hold import Hold, hold
 from saltern.runs.folder import FoldDir, RunDir
-from saltern.runs.seals import Digests, Seal, Seals
+from saltern.runs.seals import Digests, EnsembleSeal, FoldSeal, Seals
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +93,20 @@ class Life:
             refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
             return
         if not run.is_fresh():
-            raise RunError(
-                f"{run.path}: holds files but no config.yaml and folds.csv, so it is no run. Choose another name=…"
-            )
+            raise RunError(self._no_run())
         write_json(run.environment, dict(environment))
         write_text(run.config, freeze(self.config))
+
+    def _no_run(self) -> str:
+        """What is wrong with a folder that holds files, but not both of what a run begins with."""
+        run = self.run
+        gone = [path.name for path in (run.config, run.folds) if not path.exists()]
+        if len(gone) == 2:
+            return f"{run.path}: holds files but no config.yaml and folds.csv, so it is no run. Choose another name=…"
+        return (
+            f"{run.path}: {gone[0]} is gone from this run, and everything in it rests on it. Put it back as it was: "
+            "`make folds` with this run's settings and another name=… writes the same, but for the name."
+        )
 
     def _goes_on(self) -> bool:
         """Whether `overwrite=true` is that of an interrupted run given again, which goes on like any other."""
@@ -122,15 +131,16 @@ class Life:
 
     def require_folds(self) -> None:
         """Raise a RunError where `folds.csv` is not what the run was divided into."""
-        if self.is_ensemble:
-            return
-        if not self.run.seal("folds").exists() and self.run.sealed_folds():
+        if not self.is_ensemble and not self.run.seal("folds").exists() and self.run.sealed_folds():
             raise RunError(f"{self.run.path}: was begun by an earlier version of Saltern, whose runs end with it.")
         faults = self.seals.faults("folds", self.run.seal("folds"), [])
+        if faults and self.is_ensemble:
+            raise RunError(f"{self.run.path}: {'; '.join(faults)}; give the `make ensemble` that made it again.")
         if faults:
             raise RunError(
                 f"{self.run.path}: {'; '.join(faults)}, but everything in this run rests on its split. Put it back as "
-                "it was, or begin a run of its own (name=…), with folds=file folds.file=CSV for a split of your own."
+                "it was (`make folds` with this run's settings and another name=… writes the same), or begin a run of "
+                "its own, with folds=file folds.file=CSV for a split of your own."
             )
 
     # -------------------------------------------------------------------------------------- training
@@ -159,7 +169,14 @@ class Life:
 
     def fold_facts(self, number: int) -> dict[str, Any]:
         """What training noted about fold `number`: monitor, best score and epoch, precision."""
-        return self.seals.read(self.run.fold(number).done).facts
+        return self.seals.read(self.run.fold(number).done, FoldSeal).facts
+
+    def require_out_of_fold(self) -> None:
+        """Raise a RunError where stored out-of-fold probabilities, or what they were made with, have changed."""
+        if self.is_ensemble:
+            self.ensemble()
+        for number in self.run.sealed_folds():
+            self.fold_is_done(number)
 
     def trained_folds(self, known: list[int]) -> list[int]:
         """The folds whose probabilities count; warns where the split, with the folds `known`, has more.
@@ -199,31 +216,32 @@ class Life:
         paths = [path for member in members for path in (*member._trained(), member.run.seal("predict"))]
         return self.seals.ingredients("ensemble", [path for path in paths if path.exists()])
 
-    def ensemble(self) -> Seal:
+    def ensemble(self) -> EnsembleSeal:
         """The ensemble's seal.
 
         Raises:
             RunError: its means, or a member that is still there, have changed.
         """
-        seal = self.seals.read(self.run.ensemble)
+        seal = self.seals.read(self.run.ensemble, EnsembleSeal)
         faults = [*self.seals.changed_files(seal), *self.seals.changed_ingredients(seal)]
         if faults:
-            raise RunError(f"{self.run.path}: {'; '.join(faults)}; run `make ensemble` with overwrite=true again.")
+            raise RunError(f"{self.run.path}: {'; '.join(faults)}; give the `make ensemble` that made it again.")
         return seal
 
     def is_averaged(self, facts: Mapping[str, Any]) -> bool:
         """Whether the means of just these members are stored and hold."""
         if not self.is_ensemble:
             return False
-        seal = self.seals.read(self.run.ensemble)
-        faults = [*self.seals.changed_files(seal), *self.seals.changed_ingredients(seal)]
-        if faults:
-            log.warning("%s: averaged anew, since %s", self.run.path, "; ".join(faults))
-        return not faults and seal.facts == dict(facts)
+        try:
+            averaged = self.ensemble().facts == dict(facts)
+        except RunError as error:
+            log.warning("%s It is averaged anew.", error)
+            return False
+        return averaged
 
     def ensemble_folds(self) -> list[int]:
         """The folds of the ensemble's split whose images have a mean; see `ensemble` for errors."""
-        return [int(number) for number in self.ensemble().facts["folds"]]
+        return self.ensemble().folds
 
     # ---------------------------------------------------------------------------------------- stages
     def ingredients(self, stage: str) -> Digests:

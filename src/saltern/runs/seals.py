@@ -4,13 +4,13 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from saltern.config import fingerprint
 from saltern.errors import RunError
-from saltern.files import read_json, write_json
+from saltern.files import MEND, read_as, write_json
 from saltern.runs.folder import RunDir
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -39,7 +39,30 @@ class Seal(BaseModel):
     @property
     def facts(self) -> dict[str, Any]:
         """What the stage added."""
-        return dict(self.model_extra or {})
+        return self.model_dump(exclude={"files", "made_of"})
+
+
+class FoldSeal(Seal):
+    """That of a trained fold."""
+
+    monitor: str
+    best: float
+    best_epoch: int
+    phase_best: dict[str, float]
+    precision: str
+    encoder_weights: dict[str, list[str]] | None
+
+
+class EnsembleSeal(Seal):
+    """That of the mean of several runs."""
+
+    runs: list[str]
+    weights: list[float]
+    folds: list[int]
+    """Those of its split whose images have a mean."""
+
+
+SealKind = TypeVar("SealKind", bound=Seal)
 
 
 class Seals:
@@ -62,22 +85,13 @@ class Seals:
         content = Seal(files=self._digests(files), made_of=made_of, **facts)
         write_json(seal, content.model_dump())
 
-    def read(self, seal: Path) -> Seal:
+    def read(self, seal: Path, kind: type[SealKind]) -> SealKind:
         """The content of `seal`.
 
         Raises:
-            RunError: it is missing, or no seal of this version.
+            RunError: it is missing, or no seal of this kind.
         """
-        content = read_json(seal)
-        try:
-            return Seal.model_validate(content)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"]))
-            raise RunError(
-                f"{seal}: not what this version of Saltern writes ({where or 'it'}: {first['msg']}). "
-                "Delete it and run its stage again."
-            ) from None
+        return read_as(seal, kind)
 
     def faults(self, stage: str, seal: Path, made_of: Iterable[Path]) -> list[str]:
         """Why `stage` does not hold: one sentence for each file that changed; none where it holds.
@@ -89,7 +103,10 @@ class Seals:
         """
         if not seal.exists():
             return [f"{self._name(seal)} is not there"]
-        content = self.read(seal)
+        try:
+            content = self.read(seal, Seal)
+        except RunError as error:
+            return [str(error).removesuffix(MEND).rstrip(" .")]
         now = self.ingredients(stage, (path for path in made_of if path.exists()))
         then = content.made_of
         return [

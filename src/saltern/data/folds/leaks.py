@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from saltern.data.folds.assign import ALWAYS_TRAIN
 from saltern.data.likeness.adjacency import Mosaics
 from saltern.data.likeness.duplicates import exact_clusters, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint
+from saltern.files import read_as
 
 STANDARD_ERRORS = 3.0
 """A fold's mean coverage further from the whole set's than this many standard errors is reported."""
@@ -66,6 +68,15 @@ class FoldsReport:
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts for JSON."""
         return asdict(self)
+
+
+def read_folds_report(path: Path) -> FoldsReport:
+    """Read `folds.json`.
+
+    Raises:
+        RunError: the file is missing or is no such report.
+    """
+    return read_as(path, FoldsReport, "It is for reading alone: the run goes on without it.")
 
 
 def verify_folds(

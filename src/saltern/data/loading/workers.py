@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from saltern.errors import ConfigError, SalternError
+from saltern.errors import ConfigError, RunError, SalternError
 
 Key = tuple[int, tuple[int, ...]]
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -65,7 +65,8 @@ class Workers:
 
         Raises:
             SalternError: what `make` raised.
-            RuntimeError: another error in a worker, with its traceback, or a worker that died.
+            RunError: a worker died, such as for want of memory.
+            RuntimeError: another error in a worker, with its traceback.
         """
         self._drop_pending()
         self._iteration += 1
@@ -115,14 +116,15 @@ class Workers:
         while self._pending:
             self._receive(self._pending.popleft()[0])
 
-    def _death(self, worker: int) -> RuntimeError:
+    def _death(self, worker: int) -> RunError:
         self._processes[worker].join(5)
         code = self._processes[worker].exitcode
         self._pending.clear()
-        return RuntimeError(
+        return RunError(
             f"loader process {worker} ended with exit code {code}"
             + (" (killed; is memory short?)" if code == -signal.SIGKILL else "")
-            + ". Fewer trainer.workers need less memory; trainer.workers=0 makes batches in the main process."
+            + ". Fewer trainer.workers need less memory; trainer.workers=0 makes batches in the main process. "
+            "The same command goes on from the last finished epoch."
         )
 
 
