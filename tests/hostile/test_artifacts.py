@@ -228,6 +228,7 @@ ADVICE: dict[str, Case] = {
     "config, train": ("a/config.yaml", Path.unlink, "train", "config.yaml is gone from this run",
                       from_another_run("config.yaml"), "train"),
     "decision": ("a/decision.json", garbage, "submit", "Run `make tune` again", nothing, "tune"),
+    "environment": ("a/environment.json", garbage, "tune", "put the file back", nothing, "train"),
     "mean": ("e/oof/oof_0_00000.safetensors", flipped, "tune of e", "give the `make ensemble`", nothing, "ensemble"),
     "mean's split": ("e/folds.csv", garbage, "tune of e", "give the `make ensemble`", nothing, "ensemble"),
 }  # fmt: skip
@@ -249,6 +250,7 @@ def test_the_advice_of_a_refusal_mends_the_run(name: str, source: Path, served: 
     served.succeed(then, *STAGES[run][then], cwd=tmp_path)
     changed = differing(right, served.state(outputs / run))
     assert changed == (["config.yaml"] if artifact == "a/config.yaml" else []), "its name alone"
+    served.succeed(stage.split()[0], *STAGES[run][stage.split()[0]], cwd=tmp_path)
 
 
 @pytest.mark.parametrize("damage_to", ["network", "optimizer", pytest.param("parts", marks=pytest.mark.slow)])
