@@ -5,16 +5,19 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from saltern.errors import RunError, StorageError
 from saltern.files import (
+    as_storage_error,
     atomic,
     atomic_folder,
     clear_leftovers,
     leftovers,
+    read_as,
     read_json,
     temporary_beside,
     write_json,
@@ -106,3 +109,37 @@ def test_two_names_beside_one_file_differ_and_fit_a_file_system(tmp_path: Path) 
     names = {temporary_beside(path).name for _ in range(20)}
     assert len(names) == 20
     assert max(map(len, names)) <= 255
+
+
+@dataclass(frozen=True)
+class Shape:
+    name: str
+    share: float
+    sizes: list[int]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{}", r"name: Field required"),
+        ("[]", r"\(it: "),
+        ("null", r"\(it: "),
+        ('{"name": 3, "share": 1, "sizes": []}', r"name: Input should be a valid string"),
+        ('{"name": "a", "share": "1", "sizes": []}', r"share: Input should be a valid number"),
+        ('{"name": "a", "share": NaN, "sizes": []}', r"NaN is no number"),
+        ('{"name": "a", "share": 0.5, "sizes": [1, 2.5]}', r"sizes\.1: "),
+    ],
+)
+def test_json_of_another_shape_is_named_and_nothing_is_converted(content: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "shape.json"
+    path.write_text(content)
+    with pytest.raises(RunError, match=rf"shape\.json: not .*{told}.*Draw it again\."):
+        read_as(path, Shape, "Draw it again.")
+    write_json(path, {"name": "a", "share": 1, "sizes": [2]})
+    assert read_as(path, Shape) == Shape("a", 1.0, [2])
+
+
+def test_an_error_of_the_system_names_its_path(tmp_path: Path) -> None:
+    said = str(as_storage_error(OSError(errno.EROFS, "Read-only file system", str(tmp_path / "a"))))
+    assert said.startswith(f"{tmp_path / 'a'}: Read-only file system. Choose a folder")
+    assert "bytes are free" in str(as_storage_error(OSError(errno.ENOSPC, "No space left on device")))

@@ -58,9 +58,9 @@ def ends_right(stage: str, served: Served, place: Path, right: dict[str, str], w
 
 
 def points(changes: list[str], scale: int) -> list[int]:
-    """All changes, or one in the middle and, since it is written by other means, TensorBoard's file."""
+    """Sixty changes, or one in the middle and, since it is written by other means, TensorBoard's file."""
     if scale > 1:
-        return spread(len(changes), len(changes))
+        return spread(len(changes), 60)
     events = [number for number, change in enumerate(changes, 1) if "tfevents" in change]
     return [2 + len(changes) // 2, *events[:1]]
 

@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
@@ -13,7 +15,7 @@ from saltern.data.source.images import read_size
 from saltern.data.source.listing import images_in
 from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
-from saltern.files import read_json, write_json
+from saltern.files import read_as, write_json
 from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
@@ -106,15 +108,28 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
         )
     begun = {"runs": [member.run.name for member in members], "weights": weights}
     run = job.run
-    if run.config.exists() and not job.config.overwrite and read_json(run.environment).get("ensemble") != begun:
+    if run.config.exists() and not job.config.overwrite and _begun_as(run) != begun:
         raise RunError(f"{run.path}: exists already; give another name=… or overwrite=true.")
     environment = {**runtime.environment(job.config.trainer), "overrides": job.overrides, "ensemble": begun}
     job.life.begin(environment)
-    if read_json(run.environment).get("ensemble") != begun:
+    if _begun_as(run) != begun:
         write_json(run.environment, environment)
     save_folds(run.folds, members[0].folds)
     job.life.close_folds()
     return folds[0]
+
+
+class _Begun(BaseModel):
+    """What `environment.json` says of an ensemble."""
+
+    ensemble: dict[str, Any] | None = None
+
+
+def _begun_as(run: RunDir) -> dict[str, Any] | None:
+    """The members and weights with which an ensemble was begun; None for what is no ensemble."""
+    if not run.environment.exists():
+        return None
+    return read_as(run.environment, _Begun, "Give another name=… or overwrite=true.").ensemble
 
 
 def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:

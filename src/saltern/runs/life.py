@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from saltern.config import RunConfig, contradictions, freeze, refuse_contradictions, thaw
+from saltern.config import RunConfig, contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
 from saltern.errors import RunError
 from saltern.files import clear_leftovers, write_json, write_text
 from saltern.hold import Hold, hold
@@ -91,11 +91,20 @@ class Life:
                 run.clear()
         if run.config.exists() and run.folds.exists():
             refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
+            self._renew_environment(environment)
             return
         if not run.is_fresh():
             raise RunError(self._no_run())
         write_json(run.environment, dict(environment))
         write_text(run.config, freeze(self.config))
+
+    def _renew_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write `environment.json` again where it is gone or damaged: this call's overrides mean the same config."""
+        try:
+            recorded_overrides(self.run.environment)
+        except RunError as error:
+            log.warning("%s It is written anew, as of today.", error)
+            write_json(self.run.environment, dict(environment))
 
     def _no_run(self) -> str:
         """What is wrong with a folder that holds files, but not both of what a run begins with."""
