@@ -86,10 +86,12 @@ def hold(mark: Path, what: str, *, wait: bool = False) -> Iterator[Hold]:
         write_json(_card(mark), card)
         yield held
     finally:
-        if not held.is_lost:
-            _card(mark).unlink(missing_ok=True)
-        lease.release()
-        _remove_if_empty(mark.parent)
+        try:
+            if not held.is_lost:
+                _card(mark).unlink(missing_ok=True)
+        finally:  # whatever stops us there, such as Ctrl-C
+            lease.release()
+            _remove_if_empty(mark.parent)
 
 
 def _acquire(lease: SoftFileLease, mark: Path, what: str, wait: bool) -> None:

@@ -96,10 +96,13 @@ def refuse_chaos(done: Ended, what: str, allowed: tuple[int, ...] = (0, 2)) -> N
     assert done.status in (0, -9) or done.err.strip(), f"{what}: without a word"
 
 
-def refuse_litter(place: Path, what: str) -> None:
-    """Fail where something half written lies in the runs."""
+def refuse_litter(place: Path, what: str, *, cards: bool = False) -> None:
+    """Fail where something half written lies in the runs; `cards`: that of a holder, which the next one replaces, may.
+
+    A stop may come while the card itself is taken away.
+    """
     found = [str(path.relative_to(place)) for path in place.rglob("*") if path.name.endswith(".tmp")]
-    held = [str(path) for path in place.rglob(".held/*")]
+    held = [str(path) for path in place.rglob(".held/*") if not (cards and path.suffix == ".json")]
     assert not found + held, f"{what}: left {found + held}"
 
 

@@ -62,7 +62,7 @@ def points(changes: list[str], scale: int) -> list[int]:
     if scale > 1:
         return spread(len(changes), 60)
     events = [number for number, change in enumerate(changes, 1) if "tfevents" in change]
-    return [2 + len(changes) // 2, *events[:1]]
+    return [min(2 + len(changes) // 2, len(changes)), *events[:1]]
 
 
 def stages(*quick: str) -> list[object]:
