@@ -1,17 +1,17 @@
 """The life of a run folder: begun, divided, trained, tuned, predicted, submitted, reported, by one at a time."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from saltern.config import RunConfig, contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
+from saltern.config import contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
 from saltern.errors import RunError
-from saltern.files import clear_leftovers, write_json, write_text
-from saltern.hold import Hold, hold
-from saltern.runs.folder import FoldDir, RunDir
-from saltern.runs.seals import Digests, EnsembleSeal, FoldSeal, Seals
+from saltern.files import write_json, write_text
+from saltern.runs.folder import FoldDir
+from saltern.runs.held import HeldRun
+from saltern.runs.seals import Digests, EnsembleSeal, FoldSeal
 
 log = logging.getLogger(__name__)
 
@@ -19,57 +19,8 @@ STAGES = ("tune", "predict", "submit", "report")
 """What follows on training, in order; each rests on those before it."""
 
 
-class Life:
+class Life(HeldRun):
     """How far a run has come, and what of it still holds; every question is answered by the files alone."""
-
-    def __init__(self, run: RunDir, config: RunConfig) -> None:
-        self.run = run
-        self.config = config
-        self.seals = Seals(run)
-        self._holds: list[Hold] = []
-
-    # -------------------------------------------------------------------------------- one at a time
-    @contextmanager
-    def hold(self, *, wait: bool = False) -> Iterator[Hold]:
-        """Hold what all folds share: config, split, and every artifact that follows on training.
-
-        Raises:
-            RunError: another process holds it.
-        """
-        with hold(self.run.holds / "run", str(self.run.path), wait=wait) as held:
-            run = self.run
-            for folder in (run.path, run.oof, run.test, run.seal("tune").parent, run.voc_results.parent):
-                clear_leftovers(folder)
-            with self._asking(held):
-                yield held
-
-    @contextmanager
-    def hold_fold(self, number: int) -> Iterator[Hold]:
-        """Hold the folder of one fold, so that folds may be trained side by side.
-
-        Raises:
-            RunError: another process holds it.
-        """
-        fold = self.run.fold(number)
-        with hold(self.run.holds / fold.path.name, str(fold.path)) as held:
-            for folder in (fold.path, self.run.oof):
-                clear_leftovers(folder)
-            with self._asking(held):
-                yield held
-
-    @contextmanager
-    def _asking(self, held: Hold) -> Iterator[None]:
-        """Within it, whatever is closed or forgotten asks `held` first whether the folder is still ours."""
-        self._holds.append(held)
-        try:
-            yield
-        finally:
-            self._holds.remove(held)
-
-    def _close(self, seal: Path, files: Iterable[Path], made_of: Digests, facts: Mapping[str, Any]) -> None:
-        for held in self._holds:
-            held.check()
-        self.seals.close(seal, files, made_of, facts)
 
     # ------------------------------------------------------------------------------------- beginning
     def begin(self, environment: Mapping[str, Any]) -> None:
@@ -299,8 +250,7 @@ class Life:
 
     def forget(self, *stages: str) -> None:
         """Delete what the last of these stages wrote, where something under it is about to change."""
-        for held in self._holds:
-            held.check()
+        self._still_ours()
         artifacts = {"submit": self.run.submission, "report": self.run.report}
         for stage in stages:
             self.run.seal(stage).unlink(missing_ok=True)
