@@ -1,6 +1,7 @@
 """Files that are whole or not there: writes in one step, and the leftovers of processes that died."""
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -159,6 +160,12 @@ def _free(path: Path) -> str:
         if folder.is_dir():
             return f"{shutil.disk_usage(folder).free:,} bytes"
     return "0 bytes"
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,7 +4,6 @@ import logging
 import os
 import platform
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -96,20 +95,20 @@ def hold(mark: Path, what: str, *, wait: bool = False) -> Iterator[Hold]:
 
 def _acquire(lease: SoftFileLease, mark: Path, what: str, wait: bool) -> None:
     told = False
-    seen: tuple[int, float] | None = None  # the mark's last sign of life, and when we saw it
+    seen: int | None = None  # the mark's first sign of life that we saw
     while True:
         try:
             lease.acquire(timeout=POLL, poll_interval=POLL / 4)
         except Timeout:
             holder = _holder(mark)
             beat = _beat(mark)
-            alive = holder.get("machine") == machine() or (seen is not None and beat != seen[0])
+            alive = holder.get("machine") == machine() or (seen is not None and beat != seen)
             if alive and not wait:
                 raise RunError(f"{what}: {_words(holder)} works on it. Wait for it, or end it.") from None
             if not told:
                 log.info("%s: %s works on it; waiting", what, _words(holder))
                 told = True
-            seen = seen or (beat, time.monotonic())
+            seen = beat if seen is None else seen
         except FileNotFoundError:  # the last holder took the folder away in this moment
             mark.parent.mkdir(parents=True, exist_ok=True)
         else:

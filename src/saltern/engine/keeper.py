@@ -1,6 +1,5 @@
 """What training keeps: the state to continue from, the best weights, snapshots; each written so that no stop hurts."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import nn
 
 from saltern.engine.checkpoint import TrainState, load_checkpoint, save_checkpoint
 from saltern.errors import RunError
-from saltern.files import storage_errors
+from saltern.files import sha256, storage_errors
 from saltern.hold import Hold
 from saltern.models.trained import load_weights, save_weights
 from saltern.runs import FoldDir
@@ -75,7 +74,7 @@ class Keeper:
         self._still_ours()
         path = self.fold.best_of(state.best_epoch)
         save_weights(path, network)
-        state.best_digest = _digest(path)
+        state.best_digest = sha256(path)
 
     def keep_snapshot(self, phase: str, cycle: int, network: nn.Module) -> None:
         """Write the weights at the end of a cosine cycle."""
@@ -112,7 +111,7 @@ class Keeper:
             hold.check()
 
     def _require(self, path: Path, state: TrainState) -> None:
-        if not path.exists() or _digest(path) != state.best_digest:
+        if not path.exists() or sha256(path) != state.best_digest:
             raise RunError(
                 f"{path}: {'was changed' if path.exists() else 'is gone'}, but the checkpoint means it. "
                 "Put it back, or delete the fold's folder to train it again."
@@ -123,8 +122,3 @@ class Keeper:
         for path in self.fold.bests():
             if path not in kept:
                 path.unlink(missing_ok=True)
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,5 @@
 """What a stage wrote, and what it was made of: a stage is done only while both still hold."""
 
-import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 
 from saltern.config import fingerprint
 from saltern.errors import RunError
-from saltern.files import MEND, read_as, write_json
+from saltern.files import MEND, read_as, sha256, write_json
 from saltern.runs.folder import RunDir
 
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -148,8 +147,7 @@ class Seals:
         state = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         known = self._known.get(path)
         if known is None or known[0] != state:
-            with path.open("rb") as file:
-                known = self._known[path] = (state, hashlib.file_digest(file, "sha256").hexdigest())
+            known = self._known[path] = (state, sha256(path))
         return known[1]
 
     def _settings(self, stage: str) -> str:
