@@ -32,10 +32,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from saltern import runtime
 from saltern.config import PhaseConfig, RunConfig, ScheduleConfig, compose_config
+from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
-from saltern.engine.trainer import FoldData, Trainer
+from saltern.engine.recipe import Recipe
+from saltern.engine.trainer import Trainer
 from saltern.job import Job
-from saltern.losses import Schedule, build_loss
+from saltern.losses import build_loss
 from saltern.models import build_model
 from saltern.progress import Progress
 from saltern.runs import FoldDir
@@ -102,9 +104,7 @@ def saltern_epoch(job: Job, rows: list[int], loss: dict[str, Any]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             job.runtime,
-            Schedule(ScheduleConfig(phases={"only": phase})),
-            config.trainer,
-            config.optim,
+            Recipe(ScheduleConfig(phases={"only": phase}), config.optim, config.trainer),
             Keeper(FoldDir(Path(folder))),
             log,
             Progress(),
@@ -178,7 +178,7 @@ class Bare:
         began, whole = time.perf_counter(), int(self.steps)
         for _ in range(whole):
             with torch.autocast(self.device.type, half, enabled=half != torch.float32):
-                logits = network(self.images)
+                logits = network(self.images).logits
             total, _ = self.loss(logits.float(), self.targets)
             optimizer.zero_grad()
             scaler.scale(total).backward()

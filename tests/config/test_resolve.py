@@ -10,8 +10,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from saltern.config import CONFIG_DIR, LOSS_PARAMS, ConfigError, RunConfig, compose_config, explain
 from saltern.config.datasets import TgsConfig
+from saltern.config.networks import DeepLabV2Config, SmpConfig
 from saltern.config.resolve import SCHEMAS
-from saltern.config.schema import DeepLabV2Config, SmpConfig
 
 
 def choices() -> list[tuple[str, str]]:

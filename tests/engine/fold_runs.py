@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from saltern import runtime
 from saltern.config import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
-from saltern.engine.trainer import FoldData, Trainer
-from saltern.losses import Schedule
+from saltern.engine.recipe import Recipe
+from saltern.engine.trainer import Trainer
+from saltern.models import Outputs
 from saltern.progress import Progress
 from saltern.runs import FoldDir
 
@@ -34,7 +36,10 @@ class Net(nn.Module):
         self.drop = nn.Dropout(0.2)
         self.conv = nn.Conv2d(3, 1, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Outputs:
+        return Outputs(self.logits(image))
+
+    def logits(self, image: Tensor) -> Tensor:
         return self.conv(self.drop(image.float() / 255))
 
 
@@ -71,7 +76,7 @@ def data(batch_size: int = 4, die_in: int | None = None, poison: float | None = 
         network.eval()
         images, targets = pixels(1000)
         with torch.no_grad():
-            right = ((network(images) > 0) == targets.bool()).float().mean()
+            right = ((network(images).logits > 0) == targets.bool()).float().mean()
         return {"precision_tgs": float(right) if poison is None else poison}
 
     sizes = [min(batch_size, IMAGES - start) for start in range(0, IMAGES, batch_size)]
@@ -93,9 +98,7 @@ def trainer(
     return (
         Trainer(
             runtime.start(config),
-            Schedule(schedule or phases()),
-            config,
-            OptimConfig(name=optimizer, weight_decay=0.01),
+            Recipe(schedule or phases(), OptimConfig(name=optimizer, weight_decay=0.01), config),
             Keeper(FoldDir(folder)),
             log,
             Progress(),

@@ -11,9 +11,9 @@ from torch import nn
 from saltern import runtime
 from saltern.config import DeepLabV2Config, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.engine.ema import AveragedWeights
+from saltern.engine.fold_data import FoldData
 from saltern.engine.optim import build_optimizer
 from saltern.engine.soundness import freeze_idle
-from saltern.engine.trainer import FoldData
 from saltern.models import SegmentationNet, build_model
 from saltern.models.trained import load_weights
 from saltern.runs import FoldDir

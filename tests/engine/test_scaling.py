@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from saltern.config import OptimConfig, TrainerConfig
 from saltern.engine.checkpoint import load_checkpoint
+from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
-from saltern.engine.trainer import FoldData, Trainer
+from saltern.engine.recipe import Recipe
+from saltern.engine.trainer import Trainer
 from saltern.errors import TrainingError
-from saltern.losses import Schedule
 from saltern.progress import Progress
 from saltern.runs import FoldDir
 from saltern.runtime import Runtime
@@ -35,7 +36,7 @@ def fp16_trainer(folder: Path, log: Log, clip: float | None = 1.0) -> Trainer:
     config = TrainerConfig(accelerator="cpu", ema_decay=0.9, clip_grad_norm=clip, channels_last=False)
     runtime = Cpu16(Fabric(accelerator="cpu", devices=1, plugins=[plugin]), "fp16")
     optim = OptimConfig(name="adamw", weight_decay=0.01)
-    return Trainer(runtime, Schedule(phases()), config, optim, Keeper(FoldDir(folder)), log, Progress())
+    return Trainer(runtime, Recipe(phases(), optim, config), Keeper(FoldDir(folder)), log, Progress())
 
 
 class Overflows(Net):
@@ -46,8 +47,8 @@ class Overflows(Net):
         self.batches = batches
         self.seen = 0
 
-    def forward(self, image: Tensor) -> Tensor:
-        logits = super().forward(image)
+    def logits(self, image: Tensor) -> Tensor:
+        logits = super().logits(image)
         if self.training and torch.is_grad_enabled():
             if self.seen in self.batches:
                 logits.register_hook(lambda gradient: gradient * torch.inf)
@@ -93,8 +94,8 @@ def test_the_loss_is_computed_in_fp32_and_training_learns(tmp_path: Path) -> Non
     seen: list[torch.dtype] = []
 
     class Spy(Net):
-        def forward(self, image: Tensor) -> Tensor:
-            logits = super().forward(image)
+        def logits(self, image: Tensor) -> Tensor:
+            logits = super().logits(image)
             seen.append(logits.dtype)
             return logits
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from saltern import runtime
 from saltern.config import TrainerConfig
 from saltern.engine.checkpoint import load_checkpoint
+from saltern.engine.fold_data import FoldData
 from saltern.engine.soundness import freeze_idle, not_finite
-from saltern.engine.trainer import FoldData
 from saltern.errors import ConfigError, TrainingError
 from saltern.runs import FoldDir
 
@@ -31,8 +31,8 @@ class Idle(Net):
         self.norm = nn.BatchNorm2d(1)
         self.unused = nn.Linear(3, 3)
 
-    def forward(self, image: Tensor) -> Tensor:
-        return self.norm(super().forward(image))
+    def logits(self, image: Tensor) -> Tensor:
+        return self.norm(super().logits(image))
 
 
 def test_idle_parameters_are_frozen_and_nothing_else_is_touched() -> None:
@@ -52,8 +52,8 @@ def test_idle_parameters_are_frozen_and_nothing_else_is_touched() -> None:
 
 def test_a_network_without_a_deterministic_gradient_is_refused_at_the_start() -> None:
     class Scatters(Net):
-        def forward(self, image: Tensor) -> Tensor:
-            logits = super().forward(image)
+        def logits(self, image: Tensor) -> Tensor:
+            logits = super().logits(image)
             return logits.put(
                 torch.tensor([0]), logits.flatten()[:1]
             )  # torch has no deterministic one, on a CPU either
@@ -83,8 +83,8 @@ def test_a_broken_last_step_of_an_epoch_is_found_before_anything_is_written(tmp_
     class Poisoned(Net):
         """Its gradient is NaN in the last step of the second epoch, with a loss that is finite."""
 
-        def forward(self, image: Tensor) -> Tensor:
-            logits = super().forward(image)
+        def logits(self, image: Tensor) -> Tensor:
+            logits = super().logits(image)
             if self.training and engine.state.epoch == 1 and engine.state.step == 5:
                 logits.register_hook(lambda gradient: gradient * torch.nan)
             return logits
@@ -106,8 +106,8 @@ def test_a_loss_that_is_not_finite_names_term_step_and_images_and_keeps_the_batc
     whole = data()
 
     class Overflows(Net):
-        def forward(self, image: Tensor) -> Tensor:
-            logits = super().forward(image)
+        def logits(self, image: Tensor) -> Tensor:
+            logits = super().logits(image)
             return logits * torch.inf if self.training and engine.state.step == 4 else logits
 
     def batches(epoch: int) -> list[Batch]:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from saltern import runtime
 from saltern.config import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.engine.checkpoint import load_checkpoint, save_checkpoint
+from saltern.engine.fold_data import FoldData, Micro
 from saltern.engine.keeper import Keeper
-from saltern.engine.trainer import FoldData, Micro, Trainer
+from saltern.engine.recipe import Recipe
+from saltern.engine.trainer import Trainer
 from saltern.errors import RunError, TrainingError
-from saltern.losses import Schedule
 from saltern.models.trained import load_weights, save_weights
 from saltern.progress import Progress
 from saltern.runs import FoldDir
@@ -114,8 +115,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_epoch(value:
     whole = data()
 
     class Broken(Net):
-        def forward(self, image: Tensor) -> Tensor:
-            return super().forward(image) * (value if engine.state.epoch == 2 and self.training else 1.0)
+        def logits(self, image: Tensor) -> Tensor:
+            return super().logits(image) * (value if engine.state.epoch == 2 and self.training else 1.0)
 
     torch.manual_seed(0)
     with pytest.raises(TrainingError, match=r"epoch 3 \(warm_up\).*loss is.*lower the phase's lr"):
@@ -193,11 +194,11 @@ def test_training_learns_on_a_gpu(precision: str, tmp_path: Path) -> None:
         network.eval()
         images, targets = pixels(1000)
         with torch.no_grad():
-            right = ((network(images.cuda()).cpu() > 0) == targets.bool()).float().mean()
+            right = ((network(images.cuda()).logits.cpu() > 0) == targets.bool()).float().mean()
         return {"precision_tgs": float(right)}
 
     on_device = FoldData(whole.batches, whole.sizes, validate)
     keeper = Keeper(FoldDir(tmp_path))
-    engine = Trainer(runtime.start(config), Schedule(phases()), config, optim, keeper, log, Progress())
+    engine = Trainer(runtime.start(config), Recipe(phases(), optim, config), keeper, log, Progress())
     engine.fit(fresh(), on_device, seed=0)
     assert log.rows[-1][2]["val_precision_tgs"] > 0.9

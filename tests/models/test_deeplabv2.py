@@ -202,10 +202,10 @@ def test_it_behaves_like_every_network_here(multi_scale: bool) -> None:
     torch.manual_seed(6)
     image = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8)
     with torch.no_grad():
-        plain = model(image)
+        plain = model(image).logits
         model.to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
-            short = model(image.contiguous(memory_format=torch.channels_last))
+            short = model(image.contiguous(memory_format=torch.channels_last)).logits
     assert plain.shape == short.shape == (2, 1, 64, 96)
     assert (plain.dtype, short.dtype) == (torch.float32, torch.bfloat16)
     assert float((plain - short).abs().max()) < 0.1 * float(plain.abs().max())
@@ -227,7 +227,7 @@ def test_frozen_norms_stay_as_they_are_in_training_and_in_copies() -> None:
     model = made(freeze_batchnorm=True)
     image = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8)
     with torch.no_grad():
-        expected = model(image)
+        expected = model(image).logits
     for net in (model, deepcopy(model)):
         before = {key: value.clone() for key, value in net.state_dict().items()}
         net.train()
@@ -236,7 +236,7 @@ def test_frozen_norms_stay_as_they_are_in_training_and_in_copies() -> None:
         assert net.encoder.training
         assert not any(norm.training for norm in norms)
         assert not any(parameter.requires_grad for norm in norms for parameter in norm.parameters())
-        logits = net(image)
+        logits = net(image).logits
         assert torch.equal(logits, expected)
         logits.sum().backward()
         assert all(torch.equal(before[key], value) for key, value in net.state_dict().items())

@@ -24,7 +24,7 @@ def test_logits_have_one_channel_and_the_size_of_the_image(architecture: str) ->
     model = build_model(SmpConfig(architecture=architecture, encoder="resnet18")).eval()
     image = torch.randint(0, 256, (2, 3, 2 * model.stride, 4 * model.stride), dtype=torch.uint8)
     with torch.no_grad():
-        logits = model(image)
+        logits = model(image).logits
     assert logits.shape == (2, 1, 2 * model.stride, 4 * model.stride)
 
 

@@ -8,6 +8,7 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
+from saltern.config.entries import CompareConfig, DownloadConfig, EnsembleConfig, ScoreConfig
 from saltern.config.explain import explain, refuse_bytes, refuse_surprises
 from saltern.config.frozen import (
     contradictions,
@@ -21,6 +22,7 @@ from saltern.config.frozen import (
     thaw,
 )
 from saltern.config.losses import LOSS_PARAMS, LossTerm
+from saltern.config.networks import DeepLabV2Config, HeadsConfig, ModelConfig, SmpConfig
 from saltern.config.overrides import as_meant
 from saltern.config.resolve import (
     CONFIG_DIR,
@@ -28,25 +30,8 @@ from saltern.config.resolve import (
     register,
     resolve,
 )
-from saltern.config.schema import (
-    AugmentConfig,
-    CompareConfig,
-    DeepLabV2Config,
-    DownloadConfig,
-    EnsembleConfig,
-    FoldsConfig,
-    ImportConfig,
-    InferenceConfig,
-    ModelConfig,
-    OptimConfig,
-    PhaseConfig,
-    RunConfig,
-    ScheduleConfig,
-    ScoreConfig,
-    SmpConfig,
-    TrainerConfig,
-    TransformConfig,
-)
+from saltern.config.schema import AugmentConfig, FoldsConfig, ImportConfig, InferenceConfig, RunConfig, TransformConfig
+from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError
 
 __all__ = [
@@ -61,6 +46,7 @@ __all__ = [
     "EnsembleConfig",
     "FolderConfig",
     "FoldsConfig",
+    "HeadsConfig",
     "ImportConfig",
     "InferenceConfig",
     "LossTerm",

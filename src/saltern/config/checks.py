@@ -5,18 +5,10 @@ from collections.abc import Sequence
 
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
-from saltern.config.schema import (
-    DeepLabV2Config,
-    FoldsConfig,
-    InferenceConfig,
-    ModelConfig,
-    OptimConfig,
-    PhaseConfig,
-    RunConfig,
-    ScoreConfig,
-    SmpConfig,
-    TrainerConfig,
-)
+from saltern.config.entries import ScoreConfig
+from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
+from saltern.config.schema import FoldsConfig, InferenceConfig, RunConfig
+from saltern.config.training import OptimConfig, PhaseConfig, TrainerConfig
 from saltern.errors import ConfigError, unknown
 
 

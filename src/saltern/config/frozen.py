@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from saltern.config import datasets, schema
+from saltern.config import datasets, networks, schema
 from saltern.config.resolve import checked, compose_config
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_json
@@ -32,7 +32,7 @@ VARIANTS: dict[str, tuple[str, dict[str, type]]] = {
             "folder": datasets.FolderConfig,
         },
     ),
-    "model": ("kind", {"smp": schema.SmpConfig, "deeplabv2": schema.DeepLabV2Config}),
+    "model": ("kind", {"smp": networks.SmpConfig, "deeplabv2": networks.DeepLabV2Config}),
 }
 """Group with several schemas → the key that tells them apart, and what each of its values stands for."""
 

@@ -9,15 +9,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from hydra.errors import HydraException
 
-from saltern.config import schema
+from saltern.config import entries, schema
 
 ENTRIES = (
     schema.RunConfig,
     schema.ImportConfig,
-    schema.DownloadConfig,
-    schema.EnsembleConfig,
-    schema.CompareConfig,
-    schema.ScoreConfig,
+    entries.DownloadConfig,
+    entries.EnsembleConfig,
+    entries.CompareConfig,
+    entries.ScoreConfig,
 )
 """The config of every script."""
 

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, schema
+from saltern.config import datasets, entries, networks, schema, training
 from saltern.config.checks import check_run, check_score
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
@@ -22,10 +22,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "run_schema": schema.RunConfig,
         "import_schema": schema.ImportConfig,
-        "download_schema": schema.DownloadConfig,
-        "ensemble_schema": schema.EnsembleConfig,
-        "compare_schema": schema.CompareConfig,
-        "score_schema": schema.ScoreConfig,
+        "download_schema": entries.DownloadConfig,
+        "ensemble_schema": entries.EnsembleConfig,
+        "compare_schema": entries.CompareConfig,
+        "score_schema": entries.ScoreConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
     "dataset": {
@@ -36,10 +36,10 @@ SCHEMAS: dict[str, dict[str, type]] = {
     },
     "folds": {"folds_schema": schema.FoldsConfig},
     "augment": {"augment_schema": schema.AugmentConfig},
-    "model": {"smp_schema": schema.SmpConfig, "deeplabv2_schema": schema.DeepLabV2Config},
-    "schedule": {"schedule_schema": schema.ScheduleConfig},
-    "optim": {"optim_schema": schema.OptimConfig},
-    "trainer": {"trainer_schema": schema.TrainerConfig},
+    "model": {"smp_schema": networks.SmpConfig, "deeplabv2_schema": networks.DeepLabV2Config},
+    "schedule": {"schedule_schema": training.ScheduleConfig},
+    "optim": {"optim_schema": training.OptimConfig},
+    "trainer": {"trainer_schema": training.TrainerConfig},
     "inference": {"inference_schema": schema.InferenceConfig},
 }
 """Group → schema name as used in the `defaults` of its YAML files → dataclass."""
@@ -51,7 +51,7 @@ def register() -> None:
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
             node = OmegaConf.structured(cls)
-            if cls is schema.SmpConfig:  # what a library takes beyond our keys may be given without a plus sign
+            if cls is networks.SmpConfig:  # what a library takes beyond our keys may be given without a plus sign
                 OmegaConf.set_struct(node.options, False)
             store.store(group=group or None, name=name, node=node)
 
@@ -79,7 +79,7 @@ def checked(raw: DictConfig) -> Any:
         raise ConfigError(str(error).splitlines()[0]) from error
     if isinstance(config, schema.RunConfig):
         check_run(config)
-    if isinstance(config, schema.ScoreConfig):
+    if isinstance(config, entries.ScoreConfig):
         check_score(config)
     return config
 

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from saltern.errors import ConfigError
+from saltern.models import Outputs
 from saltern.runtime import Runtime
 
 
@@ -28,8 +29,9 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
     with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         try:
             with runtime.autocast():
-                logits = trial(images)
-            logits.float().sum().backward()
+                outputs: Outputs = trial(images)
+            heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
+            torch.stack([logits.float().sum() for logits in heard]).sum().backward()
         except RuntimeError as error:
             if "deterministic" not in str(error):
                 raise

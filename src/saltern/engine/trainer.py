@@ -3,71 +3,28 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from saltern.config import OptimConfig, TrainerConfig
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.ema import AveragedWeights
+from saltern.engine.fold_data import EpochLog, FoldData, Micro
 from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
+from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
+from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import not_finite
 from saltern.errors import RunError, TrainingError
-from saltern.losses import Position, Schedule, WeightedSum, build_loss
+from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
 from saltern.runtime import Runtime, seed_all
 
 log = logging.getLogger(__name__)
-
-
-class EpochLog(Protocol):
-    """Where the scores of an epoch go."""
-
-    def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
-        """Record a finished epoch, counted from 1; recording it again replaces it."""
-
-
-@dataclass(frozen=True)
-class FoldData:
-    """What a fold's training reads."""
-
-    batches: Callable[[int], Iterable[TrainBatch]]
-    """Epoch → its batches on this process, the same whenever they are asked for."""
-    sizes: list[int]
-    """Images of each batch of an epoch, the same on every process."""
-    validate: Callable[[nn.Module], dict[str, float]]
-    """Network → validation scores, the same on every process."""
-
-
-@dataclass(frozen=True)
-class Micro:
-    """One batch's place among the `accumulate` batches of an optimizer step."""
-
-    index: int
-    sizes: list[int]
-    """Images of every batch of the epoch."""
-    accumulate: int
-
-    @property
-    def updates(self) -> bool:
-        """Whether the optimizer steps after this batch; the epoch's last batch always does."""
-        return (self.index + 1) % self.accumulate == 0 or self.index + 1 == len(self.sizes)
-
-    @property
-    def first(self) -> int:
-        """Index of the first of the batches that share this batch's optimizer step."""
-        return self.index - self.index % self.accumulate
-
-    @property
-    def share(self) -> float:
-        """This batch's share of the images of its optimizer step."""
-        return self.sizes[self.index] / sum(self.sizes[self.first : self.first + self.accumulate])
 
 
 class Trainer:
@@ -81,18 +38,16 @@ class Trainer:
     def __init__(
         self,
         runtime: Runtime,
-        schedule: Schedule,
-        config: TrainerConfig,
-        optim: OptimConfig,
+        recipe: Recipe,
         keeper: Keeper,
         epoch_log: EpochLog,
         progress: Progress,
     ) -> None:
         self.runtime = runtime
         self.group = runtime.group
-        self.schedule = schedule
-        self.config = config
-        self.optim = optim
+        self.schedule = Schedule(recipe.schedule)
+        self.recipe = recipe
+        self.config = recipe.trainer
         self.keeper = keeper
         self.fold = keeper.fold
         self.epoch_log = epoch_log
@@ -181,7 +136,7 @@ class Trainer:
             if self.average:
                 self.average.restart()
         fused = self.runtime.fuses(clips=self.config.clip_grad_norm is not None)
-        plain = build_optimizer(model, self.optim, at.phase.lr, fused=fused)
+        plain = build_optimizer(model, self.recipe.optim, at.phase.lr, fused=fused)
         optimizer: Any = self.runtime.fabric.setup_optimizers(plain)
         if saved is not None:
             with self._fitting():
@@ -197,7 +152,7 @@ class Trainer:
 
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
-        loss = build_loss(at.phase.terms()).to(self.runtime.device)
+        loss = Objective(build_loss(at.phase.terms()), self.recipe.heads).to(self.runtime.device)
         where = f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})"
         meter = LossMeter(self.runtime.device, where, self.fold.broken_batch(self.runtime.rank))
         before = self.state.step
@@ -222,7 +177,7 @@ class Trainer:
         return {**means, "lr": lr, "images_per_s": images / (time.perf_counter() - began)}
 
     def _forward_backward(
-        self, model: nn.Module, loss: WeightedSum, batch: TrainBatch, meter: LossMeter, micro: Micro
+        self, model: nn.Module, loss: Objective, batch: TrainBatch, meter: LossMeter, micro: Micro
     ) -> None:
         images = batch.images.to(self.runtime.device, non_blocking=True)
         targets = batch.targets.to(self.runtime.device, non_blocking=True)
@@ -230,7 +185,7 @@ class Trainer:
         images = images.contiguous(memory_format=order)
         fabric = self.runtime.fabric
         with fabric.no_backward_sync(model, enabled=not micro.updates):
-            total, terms = loss(model(images).float(), targets)
+            total, terms = loss(model(images), targets)
             meter.add(total, terms, batch)
             fabric.backward(total * micro.share)
 

@@ -75,7 +75,7 @@ class Predictor:
         for view in self.seeing.views:
             seen = view.apply(images).contiguous(memory_format=order)
             with self.runtime.autocast():
-                logits = network(seen)
+                logits = network(seen).logits
             probs = view.undo(logits.float().sigmoid())
             total = probs if total is None else total + probs
         assert total is not None

@@ -11,33 +11,40 @@ from torch import Tensor, nn
 from saltern.config import ConfigError, DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.errors import unknown
 from saltern.models.deeplabv2 import build_deeplabv2
+from saltern.models.heads import Heads, build_heads
+from saltern.models.outputs import Outputs
 from saltern.models.weights import IMAGENET, WeightsReport, from_hub, load_encoder_weights
 
 log = logging.getLogger(__name__)
 
 
 class SegmentationNet(nn.Module):
-    """`net` behind its own normalisation.
+    """`net` behind its own normalisation, with its heads.
 
     Input (B, 3, H, W) RGB with values 0…255, uint8 or float; H and W multiples of `stride`.
-    Output logits (B, 1, H, W).
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, net: nn.Module, mean: list[float], std: list[float], stride: int) -> None:
+    def __init__(
+        self, net: nn.Module, mean: list[float], std: list[float], stride: int, heads: Heads | None = None
+    ) -> None:
         super().__init__()
         self.net = net
+        self.heads = heads
         self.stride = stride
         self.weights_report: WeightsReport | None = None  # set where encoder weights came from a file
         self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) of `image`."""
-        logits: Tensor = self.net((image.float() - self.mean) / self.std)
-        return logits
+    def forward(self, image: Tensor) -> Outputs:
+        """Logits (B, 1, H, W) of `image`, and what the heads say."""
+        normal = (image.float() - self.mean) / self.std
+        if self.heads is None:
+            return Outputs(self.net(normal))
+        outputs: Outputs = self.heads(self.net, normal)
+        return outputs
 
     @property
     def encoder(self) -> nn.Module:
@@ -74,7 +81,9 @@ def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
     if weights == IMAGENET:
         with from_hub(config.encoder):
             net = _create(config, True if config.encoder.startswith("tu-") else IMAGENET)
-    model = SegmentationNet(net, config.mean, config.std, int(net.encoder.output_stride))
+    stride = int(net.encoder.output_stride)
+    heads = build_heads(config.heads, net, config.architecture, stride)
+    model = SegmentationNet(net, config.mean, config.std, stride, heads)
     _load_file(model, weights)
     return model
 
@@ -83,7 +92,8 @@ def _build_deeplabv2(config: ModelConfig, pretrained: bool) -> SegmentationNet:
     assert isinstance(config, DeepLabV2Config)
     weights = config.encoder_weights if pretrained else None
     net = build_deeplabv2(config, imagenet=weights == IMAGENET)
-    model = SegmentationNet(net, config.mean, config.std, net.stride)
+    heads = build_heads(config.heads, net, "deeplabv2", net.stride)
+    model = SegmentationNet(net, config.mean, config.std, net.stride, heads)
     _load_file(model, weights)
     return model
 

@@ -19,14 +19,15 @@ from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
+from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
+from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import freeze_idle
-from saltern.engine.trainer import FoldData, Trainer
+from saltern.engine.trainer import Trainer
 from saltern.files import read_as, write_json
 from saltern.inference.members import Images, Members, seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
-from saltern.losses import Schedule
 from saltern.models import SegmentationNet, build_model
 from saltern.models.weights import WeightsReport
 from saltern.pipeline.finishing import finish_run
@@ -161,8 +162,7 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
     network = _placed(job, network)
     data = _fold_data(job, split, network.stride, seed)
     with EpochLog(fold) as epoch_log:
-        schedule = Schedule(config.schedule)
-        trainer = Trainer(job.runtime, schedule, config.trainer, config.optim, keeper, epoch_log, job.progress)
+        trainer = Trainer(job.runtime, Recipe.of(config), keeper, epoch_log, job.progress)
         return trainer.fit(network, data, seed)
 
 

@@ -1,0 +1,20 @@
+"""How a network is trained: the settings that the loop reads."""
+
+from dataclasses import dataclass, field
+
+from saltern.config import HeadsConfig, OptimConfig, RunConfig, ScheduleConfig, TrainerConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The parts of a run's config that say how its networks are trained."""
+
+    schedule: ScheduleConfig
+    optim: OptimConfig
+    trainer: TrainerConfig
+    heads: HeadsConfig = field(default_factory=HeadsConfig)
+
+    @classmethod
+    def of(cls, config: RunConfig) -> "Recipe":
+        """Those of a run."""
+        return cls(config.schedule, config.optim, config.trainer, config.model.heads)
