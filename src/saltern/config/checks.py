@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
@@ -145,6 +146,14 @@ def _check_phase(phase: PhaseConfig, key: str) -> None:
     good = not phase.snapshots or (restarts and phase.warmup_epochs == 0)
     _require(good, f"{key}.snapshots", phase.snapshots, "false unless lr_policy is cosine_restarts without warm-up")
     phase.terms(f"{key}.loss")
+    _check_sampling(phase.sampling, f"{key}.sampling")
+
+
+def _check_sampling(sampling: Any, key: str) -> None:
+    shares = sampling if isinstance(sampling, list) else [sampling, sampling]
+    numbers = all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares)
+    good = sampling is None or (len(shares) == 2 and numbers and all(0 <= share <= 1 for share in shares))
+    _require(good, key, sampling, "null, a share of empty images from 0 to 1, or two of them, [first, last]")
 
 
 def _check_optim(optim: OptimConfig) -> None:

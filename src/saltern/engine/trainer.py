@@ -159,7 +159,7 @@ class Trainer:
         history = self.state.history[len(self.state.history) - at.epoch :]
         began = time.perf_counter()
         lr = 0.0
-        for index, batch in enumerate(data.batches(self.state.epoch)):
+        for index, batch in enumerate(data.batches(self.state.epoch, at.sampling)):
             micro = Micro(index, data.sizes, self.config.accumulate)
             lr = lr_at(at.phase, at.epoch + micro.first / len(data.sizes), history)
             set_lr(optimizer, lr)
@@ -174,7 +174,8 @@ class Trainer:
                 "on with trainer.precision=bf16 or fp32."
             )
         images = sum(data.sizes) * self.runtime.world_size
-        return {**means, "lr": lr, "images_per_s": images / (time.perf_counter() - began)}
+        shown = {} if at.sampling is None else {"empty_share": at.sampling}
+        return {**means, "lr": lr, **shown, "images_per_s": images / (time.perf_counter() - began)}
 
     def _forward_backward(
         self, model: nn.Module, loss: Objective, batch: TrainBatch, meter: LossMeter, micro: Micro

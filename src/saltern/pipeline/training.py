@@ -17,6 +17,7 @@ from saltern.data.folds.division import Division, divide
 from saltern.data.likeness.adjacency import mosaic_picture
 from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
+from saltern.data.loading.sampling import require_kinds
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.fold_data import FoldData
@@ -75,11 +76,21 @@ def _divide(job: Job) -> pd.DataFrame:
         division = divide(job.material.dataset, job.config.folds, job.progress)
         for warning in division.report.warnings():
             log.warning("folds: %s", warning)
+        _require_sampling(job, division.folds)
         write_json(job.run.folds_report, division.report.as_dict())
         _draw_mosaics(job, division)
         save_folds(job.run.folds, division.folds)
         job.life.close_folds()
     return job.folds
+
+
+def _require_sampling(job: Job, folds: pd.DataFrame) -> None:
+    """Raise a DataError where the training images of a fold cannot give a phase's share of empty ones."""
+    for number in fold_numbers(folds):
+        coverage = np.array([job.material.coverage[name] for name in select_fold(folds, number).train])
+        for name, phase in job.config.schedule.phases.items():
+            shown = f"fold {number}: schedule.phases.{name}.sampling={phase.sampling}"
+            require_kinds(coverage == 0, phase.shares() or (), shown)
 
 
 def _draw_mosaics(job: Job, division: Division) -> None:
@@ -173,8 +184,8 @@ def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
     rows, look = material.rows(split.val), seeing(job.config, ["identity"], stride)
     vary = material.sizes_vary(material.labelled, rows, stride)
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        loader.set_epoch(epoch)
+    def batches(epoch: int, sampling: float | None) -> Iterator[Batch]:
+        loader.set_epoch(epoch, sampling)
         return iter(loader)
 
     def validate(network: nn.Module) -> dict[str, float]:
