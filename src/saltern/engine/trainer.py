@@ -15,6 +15,7 @@ from saltern.engine.ema import AveragedWeights
 from saltern.engine.fold_data import EpochLog, FoldData, Micro
 from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
+from saltern.engine.mixing import mixed
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.engine.recipe import Recipe
@@ -69,6 +70,7 @@ class Trainer:
         self.runtime.fresh_scaler()
         saved = self._resume(model)
         self.average = self._averaged(model, saved)
+        data = mixed(data, self.recipe.mixing, self.runtime.device, seed, self.runtime.rank)
         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
         optimizer: Any = None
         epochs = range(self.state.epoch, self.schedule.epochs)

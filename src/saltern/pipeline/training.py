@@ -22,6 +22,7 @@ from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
+from saltern.engine.mixing import pixel_mixer
 from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import freeze_idle
 from saltern.engine.trainer import Trainer
@@ -51,13 +52,15 @@ def check_dataset(job: Job) -> DatasetReport:
 def preview(job: Job) -> Path:
     """A contact sheet of training images as batches will hold them, with outlined masks.
 
-    The images are spread evenly over the coverage of the foreground, beginning with the fullest.
+    The images are spread evenly over the coverage of the foreground, beginning with the fullest. Where `augment.batch`
+    mixes, each column is mixed as a batch.
     """
     table = job.material.dataset.train.sort_values("coverage", ascending=False)
     rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
     stride = build_model(job.config.model, pretrained=False).stride
     settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
-    sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings)
+    mixer = pixel_mixer(job.config.augment.batch, job.config.seed)
+    sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings, mix=mixer)
     folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
     path = folder.with_name(f"{folder.name}.png")
     write_picture(path, sheet)

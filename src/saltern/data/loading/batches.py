@@ -117,6 +117,17 @@ def sample_maker(
     return _Maker(source, dataset, augment, settings).sample
 
 
+def batch_maker(
+    source: ImageSource, dataset: DatasetConfig, augment: AugmentConfig, settings: LoaderSettings
+) -> Callable[[Key], Arrays]:
+    """A function (epoch, rows) → images uint8 (B, H, W, 3) and targets uint8 (B, H, W) exactly as training has them.
+
+    Raises:
+        ConfigError: an augmentation that cannot be built.
+    """
+    return _Maker(source, dataset, augment, settings).batch
+
+
 def random_crop(
     image: np.ndarray, mask: np.ndarray, size: tuple[int, int], border: str, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
