@@ -30,7 +30,8 @@ class PhaseConfig:
     sampling: Any = None
     """Share of empty images (whole masks without foreground) in an epoch, from 0 to 1; or [first, last], a straight
     line from the phase's first epoch to its last; null: every image once. The number of images of an epoch stays: a
-    kind that is wanted more often is repeated, each time augmented anew, one that is wanted less sits out in turns."""
+    kind that is wanted more often is repeated, each time augmented anew, one that is wanted less sits out in turns.
+    `metrics.csv` has the share as `empty_share`."""
 
     def terms(self, where: str = "loss") -> list[LossTerm]:
         """The loss as terms with all parameters filled in."""
