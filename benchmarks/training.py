@@ -96,8 +96,8 @@ def saltern_epoch(job: Job, rows: list[int], loss: dict[str, Any]) -> float:
     network = build_model(config.model, pretrained=False)
     loader = job.material.train_batches(rows, job.loading, network.stride, seed=0)
 
-    def batches(epoch: int) -> Any:
-        loader.set_epoch(epoch)
+    def batches(epoch: int, sampling: float | None) -> Any:
+        loader.set_epoch(epoch, sampling)
         return iter(loader)
 
     phase, log = PhaseConfig(epochs=1, loss=loss, lr=1e-3), Noted()

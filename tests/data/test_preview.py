@@ -41,3 +41,21 @@ def test_the_sheet_shows_what_batches_hold(tmp_path_factory: pytest.TempPathFact
             tile = outlined(batch.images[index].permute(1, 2, 0).numpy(), batch.targets[index, 0].numpy())
             top, left = 4 + 68 * line, 4 + 68 * (1 + epoch)
             np.testing.assert_array_equal(sheet[top : top + 64, left : left + 64], tile)
+
+
+def test_columns_are_mixed_as_batches_but_for_the_plain_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("mixed")
+    config = SampleConfig(root=str(folder / "sample"), train=3, test=2, side=40)
+    dataset = open_dataset(config)
+    source = open_source(dataset, dataset.train, config)
+
+    def swap(batch: tuple[np.ndarray, np.ndarray], epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images of a column change places in epoch 1."""
+        return (batch[0][::-1], batch[1][::-1]) if epoch == 1 else batch
+
+    sheet = contact_sheet(source, [2, 0], config, AugmentConfig(), SETTINGS, versions=2, mix=swap)
+    cells = [[sheet[4 + 68 * y : 68 + 68 * y, 4 + 68 * x : 68 + 68 * x] for x in range(3)] for y in range(2)]
+    assert not np.array_equal(cells[0][0], cells[1][0])
+    for y in range(2):
+        np.testing.assert_array_equal(cells[y][1], cells[y][0])
+        np.testing.assert_array_equal(cells[y][2], cells[1 - y][0])

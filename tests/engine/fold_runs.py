@@ -64,7 +64,7 @@ def pixels(epoch: int) -> tuple[Tensor, Tensor]:
 
 
 def data(batch_size: int = 4, die_in: int | None = None, poison: float | None = None) -> FoldData:
-    def batches(epoch: int) -> Iterator[Batch]:
+    def batches(epoch: int, sampling: float | None = None) -> Iterator[Batch]:
         if epoch == die_in:
             raise Killed
         images, targets = pixels(epoch)

@@ -27,7 +27,7 @@ def network(freeze: bool, multi_scale: bool = False) -> SegmentationNet:
 def drawn() -> FoldData:
     """Two batches of two images with a bright square."""
 
-    def batches(epoch: int) -> Iterator[Batch]:
+    def batches(epoch: int, sampling: float | None) -> Iterator[Batch]:
         for number in range(2):
             target = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
             target[:, :, 8 * number : 8 * number + 16, 8:24] = 1

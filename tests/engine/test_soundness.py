@@ -110,8 +110,8 @@ def test_a_loss_that_is_not_finite_names_term_step_and_images_and_keeps_the_batc
             logits = super().logits(image)
             return logits * torch.inf if self.training and engine.state.step == 4 else logits
 
-    def batches(epoch: int) -> list[Batch]:
-        return list(whole.batches(epoch))  # type: ignore[arg-type]
+    def batches(epoch: int, sampling: float | None = None) -> list[Batch]:
+        return list(whole.batches(epoch, sampling))  # type: ignore[arg-type]
 
     engine, _ = trainer(tmp_path)
     told = r"epoch 2 \(warm_up\), step 2: the loss is \S+ \(bce \S+\) for the images 4, 5, 6, 7; the batch is saved as"

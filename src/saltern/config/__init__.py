@@ -30,7 +30,15 @@ from saltern.config.resolve import (
     register,
     resolve,
 )
-from saltern.config.schema import AugmentConfig, FoldsConfig, ImportConfig, InferenceConfig, RunConfig, TransformConfig
+from saltern.config.schema import (
+    AugmentConfig,
+    BatchMixConfig,
+    FoldsConfig,
+    ImportConfig,
+    InferenceConfig,
+    RunConfig,
+    TransformConfig,
+)
 from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError
 
@@ -38,6 +46,7 @@ __all__ = [
     "CONFIG_DIR",
     "LOSS_PARAMS",
     "AugmentConfig",
+    "BatchMixConfig",
     "CompareConfig",
     "ConfigError",
     "DatasetConfig",

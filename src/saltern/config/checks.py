@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.entries import ScoreConfig
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
-from saltern.config.schema import FoldsConfig, InferenceConfig, RunConfig
+from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, RunConfig
 from saltern.config.training import OptimConfig, PhaseConfig, TrainerConfig
 from saltern.errors import ConfigError, unknown
 
@@ -23,6 +24,7 @@ def check_run(config: RunConfig) -> None:
     _check_folds(config.folds)
     for number, transform in enumerate(config.augment.transforms):
         _one_of(transform.name, f"augment.transforms[{number}].name", choices.TRANSFORMS)
+    _check_batch_mix(config.augment.batch, config.trainer.batch_size)
     _check_model(config.model)
     _require(bool(config.schedule.phases), "schedule.phases", {}, "at least one phase")
     for name, phase in config.schedule.phases.items():
@@ -116,6 +118,17 @@ def _check_regex(pattern: str, key: str) -> None:
         raise ConfigError(f"{key}={pattern!r}: not a regular expression ({error}).") from None
 
 
+def _check_batch_mix(batch: BatchMixConfig, batch_size: int) -> None:
+    for key in ("cutmix", "copy_paste"):
+        value = getattr(batch, key)
+        _require(0 <= value <= 1, f"augment.batch.{key}", value, "a probability from 0 to 1")
+        good = value == 0 or batch_size != 1
+        _require(good, f"augment.batch.{key}", value, "0 where trainer.batch_size is 1: there is no other image")
+    both = batch.cutmix + batch.copy_paste
+    what = "at most 1 together with augment.batch.copy_paste, since an image gets one of the two"
+    _require(both <= 1, "augment.batch.cutmix", batch.cutmix, what)
+
+
 def _check_model(model: ModelConfig) -> None:
     for key in ("mean", "std"):
         value = getattr(model, key)
@@ -145,6 +158,14 @@ def _check_phase(phase: PhaseConfig, key: str) -> None:
     good = not phase.snapshots or (restarts and phase.warmup_epochs == 0)
     _require(good, f"{key}.snapshots", phase.snapshots, "false unless lr_policy is cosine_restarts without warm-up")
     phase.terms(f"{key}.loss")
+    _check_sampling(phase.sampling, f"{key}.sampling")
+
+
+def _check_sampling(sampling: Any, key: str) -> None:
+    shares = sampling if isinstance(sampling, list) else [sampling, sampling]
+    numbers = all(isinstance(share, int | float) and not isinstance(share, bool) for share in shares)
+    good = sampling is None or (len(shares) == 2 and numbers and all(0 <= share <= 1 for share in shares))
+    _require(good, key, sampling, "null, a share of empty images from 0 to 1, or two of them, [first, last]")
 
 
 def _check_optim(optim: OptimConfig) -> None:

@@ -46,10 +46,22 @@ class TransformConfig:
 
 
 @dataclass(kw_only=True)
+class BatchMixConfig:
+    """What the images of a training batch get of each other; an image gets at most one of the two."""
+
+    cutmix: float = 0.0
+    """Probability, for each image, that a random rectangle of another image replaces its own, in its target too."""
+    copy_paste: float = 0.0
+    """Probability, for each image, that the foreground of another image is pasted into it, in its target too."""
+
+
+@dataclass(kw_only=True)
 class AugmentConfig:
     """What is done to training images, in order; never to validation or test images."""
 
     transforms: list[TransformConfig] = field(default_factory=list)
+    batch: BatchMixConfig = field(default_factory=BatchMixConfig)
+    """After the transforms, where the batch is on the device."""
 
 
 # -------------------------------------------------------------------------------- after training

@@ -27,10 +27,22 @@ class PhaseConfig:
     """Keep the weights at the end of every cycle and predict with their mean instead of the best weights."""
     start_from: str = "last"
     """Weights the phase starts from: `last`, or the `best` so far."""
+    sampling: Any = None
+    """Share of empty images (whole masks without foreground) in an epoch, from 0 to 1; or [first, last], a straight
+    line from the phase's first epoch to its last; null: every image once. The number of images of an epoch stays: a
+    kind that is wanted more often is repeated, each time augmented anew, one that is wanted less sits out in turns.
+    `metrics.csv` has the share as `empty_share`."""
 
     def terms(self, where: str = "loss") -> list[LossTerm]:
         """The loss as terms with all parameters filled in."""
         return parse_loss(self.loss, where)
+
+    def shares(self) -> tuple[float, float] | None:
+        """The share of empty images in the phase's first and last epoch; None where it does not matter."""
+        if self.sampling is None:
+            return None
+        first, last = self.sampling if isinstance(self.sampling, list) else (self.sampling, self.sampling)
+        return float(first), float(last)
 
 
 @dataclass(kw_only=True)

@@ -20,8 +20,9 @@ class EpochLog(Protocol):
 class FoldData:
     """What a fold's training reads."""
 
-    batches: Callable[[int], Iterable[TrainBatch]]
-    """Epoch → its batches on this process, the same whenever they are asked for."""
+    batches: Callable[[int, float | None], Iterable[TrainBatch]]
+    """Epoch, share of empty images (None: every image once) → its batches on this process, the same whenever they are
+    asked for."""
     sizes: list[int]
     """Images of each batch of an epoch, the same on every process."""
     validate: Callable[[nn.Module], dict[str, float]]

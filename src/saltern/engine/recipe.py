@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from saltern.config import HeadsConfig, OptimConfig, RunConfig, ScheduleConfig, TrainerConfig
+from saltern.config import BatchMixConfig, HeadsConfig, OptimConfig, RunConfig, ScheduleConfig, TrainerConfig
 
 
 @dataclass(frozen=True)
@@ -13,8 +13,9 @@ class Recipe:
     optim: OptimConfig
     trainer: TrainerConfig
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    mixing: BatchMixConfig = field(default_factory=BatchMixConfig)
 
     @classmethod
     def of(cls, config: RunConfig) -> "Recipe":
         """Those of a run."""
-        return cls(config.schedule, config.optim, config.trainer, config.model.heads)
+        return cls(config.schedule, config.optim, config.trainer, config.model.heads, config.augment.batch)

@@ -15,6 +15,7 @@ from saltern.engine.ema import AveragedWeights
 from saltern.engine.fold_data import EpochLog, FoldData, Micro
 from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
+from saltern.engine.mixing import mixed
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.engine.recipe import Recipe
@@ -69,6 +70,7 @@ class Trainer:
         self.runtime.fresh_scaler()
         saved = self._resume(model)
         self.average = self._averaged(model, saved)
+        data = mixed(data, self.recipe.mixing, self.runtime.device, seed, self.runtime.rank)
         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
         optimizer: Any = None
         epochs = range(self.state.epoch, self.schedule.epochs)
@@ -159,7 +161,7 @@ class Trainer:
         history = self.state.history[len(self.state.history) - at.epoch :]
         began = time.perf_counter()
         lr = 0.0
-        for index, batch in enumerate(data.batches(self.state.epoch)):
+        for index, batch in enumerate(data.batches(self.state.epoch, at.sampling)):
             micro = Micro(index, data.sizes, self.config.accumulate)
             lr = lr_at(at.phase, at.epoch + micro.first / len(data.sizes), history)
             set_lr(optimizer, lr)
@@ -174,7 +176,8 @@ class Trainer:
                 "on with trainer.precision=bf16 or fp32."
             )
         images = sum(data.sizes) * self.runtime.world_size
-        return {**means, "lr": lr, "images_per_s": images / (time.perf_counter() - began)}
+        shown = {} if at.sampling is None else {"empty_share": at.sampling}
+        return {**means, "lr": lr, **shown, "images_per_s": images / (time.perf_counter() - began)}
 
     def _forward_backward(
         self, model: nn.Module, loss: Objective, batch: TrainBatch, meter: LossMeter, micro: Micro

@@ -72,6 +72,18 @@ class Position(NamedTuple):
     epoch: int
     """Number of the epoch within the phase, from 0."""
 
+    @property
+    def sampling(self) -> float | None:
+        """The share of empty images in this epoch, in [0, 1]; None where the phase shows every image once.
+
+        A line over the epochs that the phase is configured for; a phase of one epoch has the first share.
+        """
+        shares = self.phase.shares()
+        if shares is None:
+            return None
+        way = self.epoch / max(self.phase.epochs - 1, 1)
+        return shares[0] * (1 - way) + shares[1] * way
+
 
 class Schedule:
     """The phases in their order; where an epoch lies depends on its number alone, so resuming needs no state."""

@@ -17,10 +17,12 @@ from saltern.data.folds.division import Division, divide
 from saltern.data.likeness.adjacency import mosaic_picture
 from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
+from saltern.data.loading.sampling import require_kinds
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
+from saltern.engine.mixing import pixel_mixer
 from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import freeze_idle
 from saltern.engine.trainer import Trainer
@@ -50,13 +52,15 @@ def check_dataset(job: Job) -> DatasetReport:
 def preview(job: Job) -> Path:
     """A contact sheet of training images as batches will hold them, with outlined masks.
 
-    The images are spread evenly over the coverage of the foreground, beginning with the fullest.
+    The images are spread evenly over the coverage of the foreground, beginning with the fullest. Where `augment.batch`
+    mixes, each column is mixed as a batch.
     """
     table = job.material.dataset.train.sort_values("coverage", ascending=False)
     rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
     stride = build_model(job.config.model, pretrained=False).stride
     settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
-    sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings)
+    mixer = pixel_mixer(job.config.augment.batch, job.config.seed)
+    sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings, mix=mixer)
     folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
     path = folder.with_name(f"{folder.name}.png")
     write_picture(path, sheet)
@@ -75,11 +79,21 @@ def _divide(job: Job) -> pd.DataFrame:
         division = divide(job.material.dataset, job.config.folds, job.progress)
         for warning in division.report.warnings():
             log.warning("folds: %s", warning)
+        _require_sampling(job, division.folds)
         write_json(job.run.folds_report, division.report.as_dict())
         _draw_mosaics(job, division)
         save_folds(job.run.folds, division.folds)
         job.life.close_folds()
     return job.folds
+
+
+def _require_sampling(job: Job, folds: pd.DataFrame) -> None:
+    """Raise a DataError where the training images of a fold cannot give a phase's share of empty ones."""
+    for number in fold_numbers(folds):
+        coverage = np.array([job.material.coverage[name] for name in select_fold(folds, number).train])
+        for name, phase in job.config.schedule.phases.items():
+            shown = f"fold {number}: schedule.phases.{name}.sampling={phase.sampling}"
+            require_kinds(coverage == 0, phase.shares() or (), shown)
 
 
 def _draw_mosaics(job: Job, division: Division) -> None:
@@ -173,8 +187,8 @@ def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
     rows, look = material.rows(split.val), seeing(job.config, ["identity"], stride)
     vary = material.sizes_vary(material.labelled, rows, stride)
 
-    def batches(epoch: int) -> Iterator[Batch]:
-        loader.set_epoch(epoch)
+    def batches(epoch: int, sampling: float | None) -> Iterator[Batch]:
+        loader.set_epoch(epoch, sampling)
         return iter(loader)
 
     def validate(network: nn.Module) -> dict[str, float]:

@@ -11,6 +11,7 @@ from saltern.config import AugmentConfig, DatasetConfig
 from saltern.data.loading.augment import build_augment
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.geometry import pad_image, pad_mask, plan_pad
+from saltern.data.loading.sampling import drawn_order
 from saltern.data.loading.threads import ahead
 from saltern.data.loading.workers import Arrays, Key, Workers
 from saltern.errors import DataError
@@ -65,7 +66,7 @@ class _Maker:
         self._border = dataset.pad
 
     def batch(self, key: Key) -> Arrays:
-        """Images uint8 (B, H, W, 3) and targets uint8 (B, H, W) of `key` = (epoch, rows)."""
+        """Images uint8 (B, H, W, 3) and targets uint8 (B, H, W) of `key` = (epoch, showings)."""
         epoch, rows = key
         pairs = [self.sample(row, epoch) for row in rows]
         sizes = sorted({mask.shape for _, mask in pairs})
@@ -77,13 +78,25 @@ class _Maker:
             )
         return np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
 
+    def rows(self, showings: Sequence[int]) -> list[int]:
+        """The rows that the `showings` of an epoch show; see `drawn_order`."""
+        return [showing % len(self._source.samples) for showing in showings]
+
     def ids(self, rows: Sequence[int]) -> tuple[str, ...]:
         """The ids of `rows`."""
         return tuple(self._source.samples[row].id for row in rows)
 
-    def sample(self, row: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them."""
-        random = np.random.default_rng([self._settings.seed, 1, epoch, row])
+    def order(self, rows: np.ndarray, epoch: int, sampling: float | None) -> np.ndarray:
+        """The showings of an epoch, int64 (N,), of all ranks together: each of `rows` (N,) once, or drawn by kind."""
+        random = np.random.default_rng([self._settings.seed, 0, epoch])
+        if sampling is None:
+            return random.permutation(rows)
+        return drawn_order(rows, self._source.empty[rows], sampling, len(self._source.samples), random)
+
+    def sample(self, showing: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them when it shows it."""
+        random = np.random.default_rng([self._settings.seed, 1, epoch, showing])
+        row = showing % len(self._source.samples)
         image, mask = self._augment(self._source.image(row), self._source.mask(row), random)
         if self._crop is not None:
             image, mask = random_crop(image, mask, self._crop, self._border, random)
@@ -104,6 +117,17 @@ def sample_maker(
     return _Maker(source, dataset, augment, settings).sample
 
 
+def batch_maker(
+    source: ImageSource, dataset: DatasetConfig, augment: AugmentConfig, settings: LoaderSettings
+) -> Callable[[Key], Arrays]:
+    """A function (epoch, rows) → images uint8 (B, H, W, 3) and targets uint8 (B, H, W) exactly as training has them.
+
+    Raises:
+        ConfigError: an augmentation that cannot be built.
+    """
+    return _Maker(source, dataset, augment, settings).batch
+
+
 def random_crop(
     image: np.ndarray, mask: np.ndarray, size: tuple[int, int], border: str, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -119,15 +143,17 @@ def random_crop(
 class TrainLoader:
     """Shuffled, augmented batches of one epoch after another; call `set_epoch` before iterating.
 
-    The order depends on (seed, epoch), what is done to an image on (seed, epoch, row): any number of workers gives
-    the same batches, and a resumed run goes on as if it had not stopped. A last batch of one image is left out (batch
-    normalisation cannot train on it). All ranks get the same number of batches; the few images that cannot be divided
-    evenly sit out the epoch, others in the next.
+    The order depends on (seed, epoch) and the epoch's share of empty images, what is done to an image on (seed,
+    epoch, row): any number of workers gives the same batches, and a resumed run goes on as if it had not stopped. With
+    a share, rows may be shown again, each time augmented anew (`drawn_order`), while others sit out. A last batch of
+    one image is left out (batch normalisation cannot train on it). All ranks get the same number of batches; the few
+    images that cannot be divided evenly sit out the epoch, others in the next.
     """
 
     def __init__(self, maker: _Maker, rows: np.ndarray, settings: LoaderSettings) -> None:
         self._maker, self._rows, self._settings = maker, rows, settings
         self._epoch = 0
+        self._sampling: float | None = None
         share = len(rows) // settings.share.world_size
         self._ends = list(range(settings.batch_size, share + settings.batch_size, settings.batch_size))
         if share % settings.batch_size == 1:
@@ -145,9 +171,9 @@ class TrainLoader:
         """Batches of an epoch, per rank."""
         return len(self._ends)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration delivers."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, sampling: float | None = None) -> None:
+        """Choose the epoch that the next iteration delivers, and the share of empty images in it; None: as they are."""
+        self._epoch, self._sampling = epoch, sampling
 
     def close(self) -> None:
         """End the worker processes, if any; they also end with the loader itself."""
@@ -156,9 +182,9 @@ class TrainLoader:
             self._workers = None
 
     def keys(self) -> Iterator[Key]:
-        """(epoch, rows) of every batch of the epoch, for this rank."""
+        """(epoch, showings) of every batch of the epoch, for this rank; a row that is shown once is its showing."""
         settings, share = self._settings, self._settings.share
-        order = np.random.default_rng([settings.seed, 0, self._epoch]).permutation(self._rows)
+        order = self._maker.order(self._rows, self._epoch, self._sampling)
         mine = order[share.rank :: share.world_size][: len(self._rows) // share.world_size]
         for end in self._ends:
             yield self._epoch, tuple(mine[end - settings.batch_size : end].tolist())
@@ -166,7 +192,8 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         keys = list(self.keys())
         made = self._started().batches(keys) if self._settings.workers else ahead(self._tensors, keys)
-        for (_, rows), (images, targets) in zip(keys, made, strict=True):
+        for (_, showings), (images, targets) in zip(keys, made, strict=True):
+            rows = self._maker.rows(showings)
             yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows), self._maker.ids(rows))
 
     def _started(self) -> Workers:

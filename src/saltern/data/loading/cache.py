@@ -41,6 +41,8 @@ class ImageSource:
         self.native = [(int(item.height), int(item.width)) for item in self.samples]
         """(height, width) of every row's image as stored."""
         self.scaled = [scaled_size(size, config) for size in self.native]
+        self.empty = table["coverage"].eq(0).to_numpy(dtype=bool)
+        """Which rows have no foreground, bool (N,); those without truth are none of them."""
         self._dataset = dataset
 
     def __len__(self) -> int:

@@ -1,13 +1,14 @@
 """A contact sheet: what the network will be shown, with outlined masks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from saltern.config import AugmentConfig, DatasetConfig
-from saltern.data.loading.batches import LoaderSettings, sample_maker
+from saltern.data.loading.batches import LoaderSettings, batch_maker, sample_maker
 from saltern.data.loading.cache import ImageSource
+from saltern.data.loading.workers import Arrays
 from saltern.data.source.masks import VOID
 
 OUTLINE = (255, 70, 0)
@@ -24,26 +25,32 @@ def contact_sheet(
     augment: AugmentConfig,
     settings: LoaderSettings,
     versions: int = 6,
+    mix: Callable[[Arrays, int], Arrays] | None = None,
 ) -> np.ndarray:
     """Training images as batches hold them: a line for each of `rows`, the image as it is, then augmented `versions`.
 
     The outline of the foreground is orange, that of void blue. The augmented versions are those of the epochs 0, 1, …
-    of a training with the seed of `settings`.
+    of a training with the seed of `settings`. With `mix`, which takes images, targets and the epoch, those of a
+    column are mixed as one batch.
 
     Returns:
         uint8 (H, W, 3), RGB.
 
     Raises:
         ConfigError: an augmentation that cannot be built.
-        DataError: an image that cannot be read.
+        DataError: an image that cannot be read; with `mix`, images of different sizes.
     """
     plain = sample_maker(source, dataset, AugmentConfig(), settings)
     lively = sample_maker(source, dataset, augment, settings)
-    lines = []
-    for row in rows:
-        pairs = [plain(row, 0), *(lively(row, epoch) for epoch in range(versions))]
-        lines.append([outlined(image, mask) for image, mask in pairs])
-    return _grid(lines)
+    together = batch_maker(source, dataset, augment, settings)
+    columns = [[plain(row, 0) for row in rows]]
+    for epoch in range(versions):
+        if mix is None:
+            columns.append([lively(row, epoch) for row in rows])
+        else:
+            images, masks = mix(together((epoch, tuple(rows))), epoch)
+            columns.append(list(zip(images, masks, strict=True)))
+    return _grid([[outlined(image, mask) for image, mask in line] for line in zip(*columns, strict=True)])
 
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
