@@ -27,6 +27,10 @@ class PhaseConfig:
     """Keep the weights at the end of every cycle and predict with their mean instead of the best weights."""
     start_from: str = "last"
     """Weights the phase starts from: `last`, or the `best` so far."""
+    freeze_encoder: bool = False
+    """The encoder does not move in this phase: its parameters, nor the statistics of its batch norm."""
+    freeze_batchnorm: bool = False
+    """All batch norm keeps its statistics, factors and offsets in this phase, and uses them, as in evaluation."""
 
     def terms(self, where: str = "loss") -> list[LossTerm]:
         """The loss as terms with all parameters filled in."""
@@ -78,6 +82,14 @@ class TrainerConfig:
     as 0.99 (half of it forgotten in 69 steps); null: the weights themselves."""
     monitor: str = "precision_tgs"
     """The validation score, at threshold 0.5, by which the best weights are kept."""
+    keep: str = "best"
+    """The weights the fold predicts with, of KEEPS: those of the `best` epoch, of the `last` one, or the `average` of
+    several epochs (Wortsman et al., arXiv 2203.05482) with its batch norm estimated anew. With `ema_decay` all of them
+    are moving averages."""
+    soup_epochs: int = 5
+    """For keep=average: how many epochs of the last phase; all of them where it has fewer."""
+    soup_of: str = "best"
+    """For keep=average: which of them, of SOUPS: the `best` by `monitor`, or the `last`."""
     accelerator: str = "auto"
     """auto, cpu or cuda."""
     devices: int = 1
