@@ -58,7 +58,8 @@ def _joined(config: dict[str, Any], group: str, *keys: str) -> str:
     for key in keys:
         text = _plain(part.get(key))
         if text:
-            words.append(text if isinstance(part[key], str) and key not in ("monitor", "keep", "tune_for") else f"{key} {text}")
+            alone = isinstance(part[key], str) and key not in ("monitor", "keep", "tune_for")
+            words.append(text if alone else f"{key} {text}")
     return " · ".join(words)
 
 
@@ -80,7 +81,7 @@ def _phase(phase: Any) -> str:
     words = [f"{phase.get('epochs')} epochs of {terms}", f"lr {phase.get('lr')} {phase.get('lr_policy', '')}".strip()]
     if phase.get("start_from") == "best":
         words.append("from the best weights so far")
-    words += [f"frozen {key.removeprefix('freeze_')}" for key in ("freeze_encoder", "freeze_batchnorm") if phase.get(key)]
+    words += [f"frozen {part}" for part in ("encoder", "batchnorm") if phase.get(f"freeze_{part}")]
     return " · ".join(words)
 
 
