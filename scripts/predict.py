@@ -1,4 +1,4 @@
-"""`make predict`: test probabilities as the mean over folds, views and snapshots."""
+"""`make predict`: test probabilities as the mean over folds, views and kept weights."""
 
 import console
 import hydra

@@ -125,6 +125,11 @@ def test_values_reach_their_place() -> None:
         ("+schedule.phases.third={epochs: 1}", ["third", "file under configs/schedule"]),
         ("schedule.phases.fine_tune.loss.lovasz_hinge.per_image=false", ["schedule.phases.fine_tune.loss", "sum"]),
         ("submission.order=up", ["submission.order", "column, row"]),
+        ("trainer.keep=mean", ["trainer.keep", "mean", "best, last, average"]),
+        ("trainer.soup_of=worst", ["trainer.soup_of", "worst", "best, last"]),
+        ("trainer.soup_epochs=1", ["trainer.soup_epochs=1", "at least 2"]),
+        ("trainer.soup_epochs=3", ["trainer.soup_epochs=3", "5 where trainer.keep is best"]),
+        ("schedule.phases.warm_up.freeze_encoder=yess", ["schedule.phases.warm_up.freeze_encoder", "yess", "bool"]),
     ],
 )
 def test_a_mistake_is_answered_with_key_value_and_nearest_name(override: str, parts: list[str] | None) -> None:
@@ -152,6 +157,15 @@ def test_a_mistake_about_deeplab_is_answered(override: str, parts: list[str]) ->
     text = message("run", "model=deeplabv2_resnet50", override)
     for part in parts:
         assert part in text, text
+
+
+def test_a_fold_predicts_with_its_snapshots_or_with_what_it_keeps() -> None:
+    cycles = ["lr_policy=cosine_restarts", "cycles=7", "snapshots=true"]
+    snapshots = [f"schedule.phases.fine_tune.{key}" for key in cycles]
+    text = message("run", *snapshots, "trainer.keep=last")
+    assert "trainer.keep='last': expected best where schedule.phases.fine_tune.snapshots is true" in text
+    assert compose_config("run", snapshots).trainer.keep == "best"
+    assert compose_config("run", ["trainer.keep=average", "trainer.soup_epochs=3"]).trainer.soup_epochs == 3
 
 
 def test_norms_of_random_weights_cannot_be_frozen() -> None:

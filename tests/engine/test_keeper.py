@@ -99,6 +99,20 @@ def test_a_checkpoint_is_still_one_of_torchs_and_runs_no_code(tmp_path: Path) ->
     assert not (tmp_path / "planted").exists()
 
 
+def test_a_checkpoint_from_before_the_average_is_read(tmp_path: Path) -> None:
+    """Its state lacks the later fields, which then say that there is none."""
+    path = tmp_path / "last.ckpt"
+    save_checkpoint(path, TrainState(epoch=3, best_epoch=2), {})
+    content = torch.load(path, weights_only=True)
+    for name in ("kept", "average_epochs", "average_score", "average_digest"):
+        del content["state"][name]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("saltern.engine.checkpoint.asdict", lambda state: content["state"])
+        save_checkpoint(path, TrainState(), {})
+    assert "kept" not in torch.load(path, weights_only=True)["state"]
+    assert load_checkpoint(path)[0] == TrainState(epoch=3, best_epoch=2)
+
+
 def test_a_full_disk_is_one_line_and_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     """/dev/full takes nothing: torch itself would answer with sixty lines."""
     path = tmp_path / "last.ckpt"

@@ -68,7 +68,8 @@ def fold_training(folder: Path, settings: dict[str, object]) -> Callable[[], Non
 
         clear_leftovers(folder)  # as whoever holds a fold does
         schedule = phases(epochs=2, lr_policy="cosine_restarts", cycles=2, snapshots=bool(settings["snapshots"]))
-        engine, _ = trainer(folder, schedule, **({"ema_decay": 0.9} if settings["average"] else {}))
+        keep = {"keep": settings["keep"], **({"soup_epochs": 2} if settings["keep"] == "average" else {})}
+        engine, _ = trainer(folder, schedule, **keep, **({"ema_decay": 0.9} if settings["average"] else {}))
         engine.fit(fresh(), data(), seed=7)
 
     return run

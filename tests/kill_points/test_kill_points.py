@@ -46,13 +46,25 @@ def enumerated(place: Path, **task: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("average", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_every_point_of_a_folds_training(average: bool, tmp_path: Path) -> None:
     """Three epochs, then two that begin from the best weights, with a snapshot each."""
-    settings = {"average": average, "snapshots": True}
+    settings = {"average": average, "snapshots": True, "keep": "best"}
     found = enumerated(tmp_path, run=str(tmp_path / "fold_0"), first=("fold", settings), then=("fold", settings))
     assert found["changes"] > 30
     assert found["killed"] >= found["changes"] - 1
     assert found["wrong"] == []
     assert any("best_" in change for change in found["seen"])
     assert any("previous.ckpt" in change or "last.ckpt" in change for change in found["seen"])
+
+
+@pytest.mark.parametrize("keep", ["average", pytest.param("last", marks=pytest.mark.slow)])
+def test_every_point_of_a_folds_training_that_keeps_other_weights(keep: str, tmp_path: Path) -> None:
+    """Epochs that may become part of the average come and go; it is made of two and replaces them."""
+    settings = {"average": False, "snapshots": False, "keep": keep}
+    found = enumerated(tmp_path, run=str(tmp_path / "fold_0"), first=("fold", settings), then=("fold", settings))
+    assert found["killed"] >= found["changes"] - 1 > 30
+    assert found["wrong"] == []
+    written = ("epoch_", "average.safetensors") if keep == "average" else ("last.safetensors",)
+    for name in written:
+        assert any(name in change for change in found["seen"]), name
 
 
 @pytest.fixture(scope="module")

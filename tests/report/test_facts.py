@@ -12,8 +12,9 @@ model: {kind: smp, architecture: unet, encoder: resnet34, encoder_weights: null,
 schedule:
   phases:
     one: {epochs: 3, loss: {bce: 1.0, tversky: {weight: 0.5, alpha: 0.3}}, lr: 0.001, lr_policy: poly, start_from: last}
-    two: {epochs: 2, loss: 0.9*lovasz_hinge, lr: 0.1, lr_policy: cosine, start_from: best}
+    two: {freeze_encoder: true, epochs: 2, loss: 0.9*lovasz, lr: 0.1, lr_policy: cosine, start_from: best}
 augment: {transforms: [{name: HorizontalFlip}, {name: Blur}]}
+trainer: {batch_size: 16, monitor: iou_image, keep: average}
 inference: {views: [identity, hflip], tune_for: iou_image}
 seed: 0
 """
@@ -21,8 +22,9 @@ seed: 0
         Fact("data", "voc · data/voc · foreground car, bus"),
         Fact("model", "unet · resnet34 · smp · options a 1"),
         Fact("phase one", "3 epochs of 1.0 bce + 0.5 tversky (alpha 0.3) · lr 0.001 poly"),
-        Fact("phase two", "2 epochs of 0.9*lovasz_hinge · lr 0.1 cosine · from the best weights so far"),
+        Fact("phase two", "2 epochs of 0.9*lovasz · lr 0.1 cosine · from the best weights so far · frozen encoder"),
         Fact("augmentation", "HorizontalFlip, Blur"),
+        Fact("training", "batch_size 16 · monitor iou_image · keep average"),
         Fact("inference", "views identity, hflip · tune_for iou_image"),
         Fact("seed", "0"),
     ]

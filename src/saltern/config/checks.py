@@ -9,7 +9,7 @@ from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, S
 from saltern.config.entries import ScoreConfig
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, RunConfig
-from saltern.config.training import OptimConfig, PhaseConfig, TrainerConfig
+from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError, unknown
 
 
@@ -31,6 +31,7 @@ def check_run(config: RunConfig) -> None:
         _check_phase(phase, f"schedule.phases.{name}")
     _check_optim(config.optim)
     _check_trainer(config.trainer)
+    _check_keep(config.trainer, config.schedule)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
 
@@ -196,6 +197,22 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     if folds is not None:
         good = bool(folds) and len(set(folds)) == len(folds) and min(folds) >= 0
         _require(good, "trainer.folds", folds, "null or a list of different fold numbers from 0")
+
+
+def _check_keep(trainer: TrainerConfig, schedule: ScheduleConfig) -> None:
+    _one_of(trainer.keep, "trainer.keep", choices.KEEPS)
+    _one_of(trainer.soup_of, "trainer.soup_of", choices.SOUPS)
+    _require(trainer.soup_epochs >= 2, "trainer.soup_epochs", trainer.soup_epochs, "at least 2")
+    for key in ("soup_epochs", "soup_of"):
+        value, default = getattr(trainer, key), getattr(TrainerConfig(), key)
+        good = trainer.keep == "average" or value == default
+        _require(
+            good, f"trainer.{key}", value, f"{default!r} where trainer.keep is {trainer.keep}: only average reads it"
+        )
+    for name, phase in schedule.phases.items():
+        good = trainer.keep == "best" or not phase.snapshots
+        what = f"best where schedule.phases.{name}.snapshots is true: a fold predicts with the one or the other"
+        _require(good, "trainer.keep", trainer.keep, what)
 
 
 def _check_inference(inference: InferenceConfig) -> None:

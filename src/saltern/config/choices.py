@@ -21,6 +21,8 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 MONITORS = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 VIEWS = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "antitranspose")
 START_FROM = ("last", "best")
+KEEPS = ("best", "last", "average")
+SOUPS = ("best", "last")
 PADDINGS = ("reflect", "edge", "constant")
 CACHES = ("auto", "memory", "file", "none")
 

@@ -32,6 +32,10 @@ class PhaseConfig:
     line from the phase's first epoch to its last; null: every image once. The number of images of an epoch stays: a
     kind that is wanted more often is repeated, each time augmented anew, one that is wanted less sits out in turns.
     `metrics.csv` has the share as `empty_share`."""
+    freeze_encoder: bool = False
+    """The encoder does not move in this phase: its parameters, nor the statistics of its batch norm."""
+    freeze_batchnorm: bool = False
+    """All batch norm keeps its statistics, factors and offsets in this phase, and uses them, as in evaluation."""
 
     def terms(self, where: str = "loss") -> list[LossTerm]:
         """The loss as terms with all parameters filled in."""
@@ -90,6 +94,14 @@ class TrainerConfig:
     as 0.99 (half of it forgotten in 69 steps); null: the weights themselves."""
     monitor: str = "precision_tgs"
     """The validation score, at threshold 0.5, by which the best weights are kept."""
+    keep: str = "best"
+    """The weights the fold predicts with, of KEEPS: those of the `best` epoch, of the `last` one, or the `average` of
+    several epochs (Wortsman et al., arXiv 2203.05482) with its batch norm estimated anew. With `ema_decay` all of them
+    are moving averages."""
+    soup_epochs: int = 5
+    """For keep=average: how many epochs of the last phase; all of them where it has fewer."""
+    soup_of: str = "best"
+    """For keep=average: which of them, of SOUPS: the `best` by `monitor`, or the `last`."""
     accelerator: str = "auto"
     """auto, cpu or cuda."""
     devices: int = 1

@@ -10,6 +10,7 @@ import torch
 
 from saltern.errors import RunError
 from saltern.files import atomic
+from saltern.runtime import Group
 
 MARK = b"sha256:"
 """Begins the zip comment that holds the checksum of everything before it."""
@@ -29,12 +30,26 @@ class TrainState:
     """The epoch whose weights are the best so far; it names their file."""
     best_digest: str | None = None
     """SHA-256 of that file."""
+    kept: dict[int, str] = field(default_factory=dict)
+    """Epochs whose weights may become part of the average → SHA-256 of their file."""
+    average_epochs: list[int] = field(default_factory=list)
+    """The epochs whose mean the average is, once it is made."""
+    average_score: float | None = None
+    """Its monitored score."""
+    average_digest: str | None = None
+    """SHA-256 of its file."""
     phase_best: dict[str, float] = field(default_factory=dict)
     """Phase → its best monitored score."""
     history: list[float] = field(default_factory=list)
     """The monitored score of every finished epoch."""
     precision: str | None = None
     """fp32, bf16 or fp16: that of the last epoch."""
+
+    def agree_on_kept(self, group: Group) -> None:
+        """Take over what the main process, which alone writes, knows of the weights that it has kept."""
+        mine = [self.best_digest, list(self.kept.items()), self.average_epochs, self.average_digest]
+        self.best_digest, kept, self.average_epochs, self.average_digest = group.agree(mine)
+        self.kept = {int(epoch): str(digest) for epoch, digest in kept}
 
 
 class _Spool:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from saltern.config import OptimConfig, PhaseConfig
+from saltern.engine.freezing import in_encoder
 
 PLATEAU_FACTOR = 0.5
 PLATEAU_PATIENCE = 5
@@ -24,7 +25,7 @@ def build_optimizer(model: nn.Module, config: OptimConfig, lr: float, *, fused: 
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            key = ("encoder." in name, parameter.ndim > 1)
+            key = (in_encoder(name), parameter.ndim > 1)
             groups.setdefault(key, []).append(parameter)
     settings = []
     for (is_encoder, decays), parameters in groups.items():

@@ -13,6 +13,7 @@ from torch import nn
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.ema import AveragedWeights
 from saltern.engine.fold_data import EpochLog, FoldData, Micro
+from saltern.engine.freezing import Freezer, hold_norms
 from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
 from saltern.engine.mixing import mixed
@@ -20,6 +21,7 @@ from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import not_finite
+from saltern.engine.soup import chosen, cook
 from saltern.errors import RunError, TrainingError
 from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
@@ -59,8 +61,9 @@ class Trainer:
     def fit(self, model: nn.Module, data: FoldData, seed: int) -> TrainState:
         """Train `model` to the schedule's end, from the last finished epoch where there is one.
 
-        On return `model` holds the last weights; the best ones lie in `fold.best`. With `ema_decay` the averaged
-        weights are those that are scored and kept, while the optimizer goes on from the plain ones.
+        On return `model` holds the last weights; the best ones lie in `fold.best`, and beside it what `keep` asks for.
+        With `ema_decay` the averaged weights are those that are scored and kept, while the optimizer goes on from the
+        plain ones.
 
         Raises:
             TrainingError: the loss, the weights or the monitored score are not finite.
@@ -71,14 +74,18 @@ class Trainer:
         saved = self._resume(model)
         self.average = self._averaged(model, saved)
         data = mixed(data, self.recipe.mixing, self.runtime.device, seed, self.runtime.rank)
-        wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
+        freezer = Freezer(model)
+        wrapped: Any = None
         optimizer: Any = None
         epochs = range(self.state.epoch, self.schedule.epochs)
+        parts = {} if epochs or saved is None else saved
         images = sum(data.sizes) * self.runtime.world_size
         with self.progress.track(self.fold.path.name, images * len(epochs)):
             for epoch in epochs:
                 at = self.schedule.at(epoch)
                 if optimizer is None or at.epoch == 0:
+                    if freezer.begin(at.phase) or wrapped is None:  # DDP listens to what moves when it wraps
+                        wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
                     optimizer = self._begin_phase(model, at, saved)
                     saved = None
                 seed_all(hash((seed, epoch, self.runtime.rank)))
@@ -88,9 +95,13 @@ class Trainer:
                 self._refuse_broken(model, judged, at)
                 scores |= {f"val_{name}": value for name, value in data.validate(judged).items()}
                 self._count(at, scores)
-                self.group.on_main(self._keep, judged, at, scores, self._parts(model, optimizer))
-                self.state.best_digest = self.group.agree(self.state.best_digest)
-        self.group.on_main(self.keeper.finish, self.state)
+                parts = self._parts(model, optimizer)
+                self.group.on_main(self._keep, judged, at, scores, parts)
+                self.state.agree_on_kept(self.group)
+        if self.config.keep == "average" and self.state.average_digest is None:
+            self._average_epochs(model, data, seed, parts)
+        judged = self.average.network if self.average else model
+        self.group.on_main(self.keeper.finish, self.state, judged if self.config.keep == "last" else None)
         return self.state
 
     def _resume(self, model: nn.Module) -> dict[str, Any] | None:
@@ -154,6 +165,7 @@ class Trainer:
 
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
+        hold_norms(model, at.phase)
         loss = Objective(build_loss(at.phase.terms()), self.recipe.heads).to(self.runtime.device)
         where = f"{self.fold.path}, epoch {self.state.epoch + 1} ({at.name})"
         meter = LossMeter(self.runtime.device, where, self.fold.broken_batch(self.runtime.rank))
@@ -236,11 +248,30 @@ class Trainer:
             parts["average"] = self.average.state_dict()
         return parts
 
+    def _average_epochs(self, model: nn.Module, data: FoldData, seed: int, parts: dict[str, Any]) -> None:
+        """Make the average of the kept epochs, score it and keep it; its statistics are of the last epoch's images."""
+        state, last = self.state, self.schedule.at(self.state.epoch - 1)
+        seed_all(hash((seed, state.epoch, self.runtime.rank)))
+        weights, batches = self.keeper.kept_weights(state), data.batches(state.epoch - 1, last.sampling)
+        soup = cook(model, weights, last.phase, batches, self.runtime)
+        self._refuse_broken(soup, soup, last)
+        score = data.validate(soup)[self.config.monitor]
+        if not math.isfinite(score):
+            raise TrainingError(f"{self.fold.path}: val_{self.config.monitor} of the average is {score}.")
+        state.average_score = score
+        self.group.on_main(self.keeper.keep_average, state, soup, parts)
+        state.agree_on_kept(self.group)
+        text = "%s: the average of epochs %s has val_%s %.4f; the best epoch, %d, had %.4f"
+        named = ", ".join(map(str, state.average_epochs))
+        log.info(text, self.fold.path, named, self.config.monitor, score, state.best_epoch, state.best_score)
+
     def _keep(self, judged: nn.Module, at: Position, scores: dict[str, float], parts: dict[str, Any]) -> None:
         """Write what the epoch has brought; the checkpoint comes last."""
         state = self.state
         if state.best_epoch == state.epoch:
             self.keeper.keep_best(state, judged)
+        scores_of_phase = state.history[len(state.history) - at.epoch - 1 :]
+        self.keeper.keep_for_average(state, chosen(scores_of_phase, state.epoch - at.epoch, self.config), judged)
         cycle = ends_cycle(at.phase, at.epoch)
         if cycle is not None:
             self.keeper.keep_snapshot(at.name, cycle, judged)

@@ -92,7 +92,7 @@ def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
 
 
 def predict_test(job: Job) -> None:
-    """Store the mean test probabilities over trained folds, snapshots and views."""
+    """Store the mean test probabilities over trained folds, their kept weights and views."""
     job.life.refuse_ensemble("predict")
     with job.runtime.group.together(), job.held():
         _predict(job)

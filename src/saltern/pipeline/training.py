@@ -21,6 +21,7 @@ from saltern.data.loading.sampling import require_kinds
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.fold_data import FoldData
+from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.keeper import Keeper
 from saltern.engine.mixing import pixel_mixer
 from saltern.engine.recipe import Recipe
@@ -135,7 +136,12 @@ def _begin(job: Job) -> None:
         network = build_model(job.config.model)
         material = job.material
         material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
-        _placed(job, network)
+        refuse_still_phases(_placed(job, network), job.config.schedule)
+        first, phase = next(iter(job.config.schedule.phases.items()))
+        if (phase.freeze_encoder or phase.freeze_batchnorm) and getattr(
+            job.config.model, "encoder_weights", None
+        ) is None:
+            log.warning("schedule.phases.%s freezes what is random: model.encoder_weights is null", first)
     _divide(job)
 
 
@@ -209,6 +215,9 @@ def _facts(job: Job, fold: FoldDir, state: TrainState) -> dict[str, Any]:
         "best_epoch": state.best_epoch,
         "phase_best": state.phase_best,
         "precision": job.runtime.precision,
+        "keep": job.config.trainer.keep,
+        "average_score": state.average_score,
+        "average_epochs": state.average_epochs,
         "encoder_weights": vars(read_as(fold.encoder_weights, WeightsReport))
         if fold.encoder_weights.exists()
         else None,

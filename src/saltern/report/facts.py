@@ -32,7 +32,7 @@ def facts_of(config_text: str) -> list[Fact]:
         ("optimizer", _joined(config, "optim", "name", "weight_decay", "encoder_lr_scale")),
         ("augmentation", _transforms(_part(config, "augment").get("transforms"))),
         ("folds", _joined(config, "folds", "kind", "n", "seed", "group", "file")),
-        ("training", _joined(config, "trainer", "batch_size", "precision", "accumulate", "monitor")),
+        ("training", _joined(config, "trainer", "batch_size", "precision", "accumulate", "monitor", "keep")),
         ("inference", _joined(config, "inference", "views", "tune_for")),
         ("seed", _plain(config.get("seed"))),
     ]
@@ -58,7 +58,8 @@ def _joined(config: dict[str, Any], group: str, *keys: str) -> str:
     for key in keys:
         text = _plain(part.get(key))
         if text:
-            words.append(text if isinstance(part[key], str) and key not in ("monitor", "tune_for") else f"{key} {text}")
+            alone = isinstance(part[key], str) and key not in ("monitor", "keep", "tune_for")
+            words.append(text if alone else f"{key} {text}")
     return " · ".join(words)
 
 
@@ -80,6 +81,7 @@ def _phase(phase: Any) -> str:
     words = [f"{phase.get('epochs')} epochs of {terms}", f"lr {phase.get('lr')} {phase.get('lr_policy', '')}".strip()]
     if phase.get("start_from") == "best":
         words.append("from the best weights so far")
+    words += [f"frozen {part}" for part in ("encoder", "batchnorm") if phase.get(f"freeze_{part}")]
     return " · ".join(words)
 
 

@@ -31,13 +31,33 @@ class FoldDir:
         """The best weights of epochs, whether a checkpoint means them or not."""
         return sorted(self.path.glob("best_[0-9]*.safetensors"))
 
+    def of_epoch(self, epoch: int) -> Path:
+        """Weights of `epoch` that may become part of the average, which a checkpoint means by this name."""
+        return self.path / f"epoch_{epoch:05d}.safetensors"
+
+    def epochs(self) -> list[Path]:
+        """The same of all epochs, whether a checkpoint means them or not."""
+        return sorted(self.path.glob("epoch_[0-9]*.safetensors"))
+
+    @property
+    def average(self) -> Path:
+        """The mean of the weights of several epochs, where `trainer.keep` is average."""
+        return self.path / "average.safetensors"
+
+    @property
+    def last_weights(self) -> Path:
+        """Weights after the last epoch, where `trainer.keep` is last."""
+        return self.path / "last.safetensors"
+
     def snapshot(self, phase: str, cycle: int) -> Path:
         """Weights at the end of a cosine cycle."""
         return self.path / f"snapshot_{phase}_{cycle}.safetensors"
 
     def weights(self) -> list[Path]:
-        """The weights that predict: the snapshots where the schedule kept some, else the best ones."""
-        return sorted(self.path.glob("snapshot_*.safetensors")) or [self.best]
+        """The weights that predict: snapshots, the average, or the last where such are kept, else the best."""
+        snapshots = sorted(self.path.glob("snapshot_*.safetensors"))
+        kept = [path for path in (self.average, self.last_weights) if path.exists()]
+        return snapshots or [*kept, self.best][:1]
 
     @property
     def last(self) -> Path:
