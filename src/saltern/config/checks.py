@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
+from saltern.config.endings import check_endings
 from saltern.config.entries import ScoreConfig
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import FoldsConfig, InferenceConfig, RunConfig
@@ -29,6 +30,7 @@ def check_run(config: RunConfig) -> None:
         _check_phase(phase, f"schedule.phases.{name}")
     _check_optim(config.optim)
     _check_trainer(config.trainer)
+    check_endings(config)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
 
@@ -171,10 +173,6 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _require(
         decay is None or 0 < decay < 1, "trainer.ema_decay", decay, "null or a number between 0 and 1, such as 0.99"
     )
-    folds = trainer.folds
-    if folds is not None:
-        good = bool(folds) and len(set(folds)) == len(folds) and min(folds) >= 0
-        _require(good, "trainer.folds", folds, "null or a list of different fold numbers from 0")
 
 
 def _check_inference(inference: InferenceConfig) -> None:

@@ -92,19 +92,26 @@ class Keeper:
         self._meant = [self._meant[1], state.best_epoch]
         self._drop_unmeant()
 
-    def finish(self, state: TrainState) -> None:
-        """Training is complete: the best weights take their final name, and what only a resume needs goes."""
-        assert state.best_epoch is not None, "no best weights"
+    def keep_last(self, network: nn.Module) -> None:
+        """Write the weights that training ended with, where no score says which are better."""
         self._still_ours()
-        path = self.fold.best_of(state.best_epoch)
-        if path.exists():
-            with storage_errors(self.fold.best):
-                path.replace(self.fold.best)
-        self._require(self.fold.best, state)
+        save_weights(self.fold.last_weights, network)
+
+    def finish(self, state: TrainState) -> None:
+        """Training is complete: the best weights, if any, take their final name; what only a resume needs goes."""
+        self._still_ours()
+        if state.best_epoch is not None:
+            self._name_best(state, self.fold.best_of(state.best_epoch))
         self._meant = [None, None]
         self._drop_unmeant()
         if self.fold.last.exists():
             self.fold.previous.unlink(missing_ok=True)
+
+    def _name_best(self, state: TrainState, path: Path) -> None:
+        if path.exists():
+            with storage_errors(self.fold.best):
+                path.replace(self.fold.best)
+        self._require(self.fold.best, state)
 
     def _still_ours(self) -> None:
         for hold in self._holds:

@@ -13,6 +13,8 @@ class Recipe:
     optim: OptimConfig
     trainer: TrainerConfig
     heads: HeadsConfig = field(default_factory=HeadsConfig)
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Phase → the epochs it takes from the outset, where these are not those of the schedule."""
 
     @classmethod
     def of(cls, config: RunConfig) -> "Recipe":
