@@ -17,6 +17,6 @@ class Recipe:
     """Phase → the epochs it takes from the outset, where these are not those of the schedule."""
 
     @classmethod
-    def of(cls, config: RunConfig) -> "Recipe":
-        """Those of a run."""
-        return cls(config.schedule, config.optim, config.trainer, config.model.heads)
+    def of(cls, config: RunConfig, lengths: dict[str, int] | None = None) -> "Recipe":
+        """Those of a run; `lengths` as below."""
+        return cls(config.schedule, config.optim, config.trainer, config.model.heads, lengths or {})

@@ -31,9 +31,10 @@ COARSE_STRATA = 10
 
 @dataclass(frozen=True)
 class FoldSplit:
-    """One fold: the ids trained on and the ids validated, each in the order of the split; or ALL_IMAGES, all and none."""
+    """One fold: the ids trained on and the ids validated, each in the order of the split."""
 
     number: int | str
+    """ALL_IMAGES where every id is trained on and none validated."""
     train: list[str]
     val: list[str]
 
