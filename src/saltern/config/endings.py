@@ -1,5 +1,7 @@
 """Checks of what is trained, and of what may end it before its schedule does."""
 
+from typing import Any
+
 from saltern.config.schema import RunConfig
 from saltern.config.training import ALL_IMAGES
 from saltern.errors import ConfigError
@@ -27,7 +29,7 @@ def check_endings(config: RunConfig) -> None:
             )
 
 
-def _check_folds(folds: list[int | str] | None) -> None:
+def _check_folds(folds: list[Any] | None) -> None:
     if folds is None or folds == [ALL_IMAGES]:
         return
     whole = all(isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in folds)

@@ -63,7 +63,7 @@ class OptimConfig:
 class TrainerConfig:
     """How a fold is trained: batches, precision, devices, what counts as best."""
 
-    folds: list[int | str] | None = None
+    folds: list[Any] | None = None
     """The folds to train now; null: every one. Folds of one run may be trained at different times and places.
     [all]: one more network, on every labelled image, for as many epochs as the trained folds found best."""
     batch_size: int = 16
