@@ -38,7 +38,7 @@ def require_an_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtime
     if needed > hours:
         raise ConfigError(
             f"trainer.max_hours={hours:g}: an epoch of training takes about {needed:.3g} hours here, as its first "
-            f"steps show, and {hours:g} hours leave none. Expected more hours, or null; smaller or fewer images "
+            f"steps show, so not one fits. Expected more hours, or null; smaller or fewer images "
             "(dataset.resize, dataset.train_crop) or a smaller model make an epoch shorter."
         )
 
