@@ -202,6 +202,8 @@ def show_run(job: "Job") -> None:
     gate = decision["empty_gate"] or "none"
     by = "" if decision == scores["decision"] else " (set by hand: the scores above are those of the tuned one)"
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}{by}")
+    if scores.get("all_images") is not None:
+        say(scores["all_images"]["note"])
     say("nested: tuned without the images it is scored on; trust this one\n")
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():

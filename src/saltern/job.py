@@ -15,6 +15,7 @@ from saltern.data.material import Loading, Material
 from saltern.hold import Hold
 from saltern.progress import Progress
 from saltern.runs import RunDir
+from saltern.runs.folder import FoldName
 from saltern.runs.life import Life
 
 
@@ -85,7 +86,7 @@ class Job:
         return len(self.material.dataset.test) > 0
 
     @contextmanager
-    def held(self, fold: int | None = None, *, wait: bool = False) -> Iterator[list[Hold]]:
+    def held(self, fold: FoldName | None = None, *, wait: bool = False) -> Iterator[list[Hold]]:
         """Hold the run, or one of its folds, by the main process; gives its holds: one there, none elsewhere."""
         holds: list[Hold] = []
         with ExitStack() as stack:

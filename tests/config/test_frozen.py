@@ -61,6 +61,7 @@ def test_an_override_that_contradicts_is_refused_with_both_values(frozen: Path) 
 
 def test_where_to_compute_may_differ(frozen: Path) -> None:
     config = reopen(frozen, BEGUN_WITH, ["trainer.workers=3", "trainer.eval_batch_size=7", "trainer.folds=[1]"])
+    assert reopen(frozen, BEGUN_WITH, ["trainer.folds=[all]", "trainer.max_hours=2"]).trainer.folds == ["all"]
     assert (config.trainer.workers, config.trainer.eval_batch_size, config.trainer.folds) == (3, 7, [1])
     assert reopen(frozen, BEGUN_WITH, ["dataset.root=moved"]).dataset.root == "moved"
 

@@ -59,7 +59,7 @@ def test_interrupted_and_continued_equals_straight_through_bit_for_bit(die_in: i
     assert [row[0] for row in log.rows] == list(range(die_in + 1, 6))
     assert all(torch.equal(*pair) for pair in zip(weights(straight), weights(continued), strict=True))
     first, second = (load_checkpoint(FoldDir(tmp_path / name).last)[0] for name in "ab")
-    assert first == second
+    assert first == second, "but for the time they took"
 
 
 def test_a_finished_fold_is_not_trained_again(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 CASES = {
     "train": (("train", TINY), ("train", TINY), False),
+    "all": (("train", [*TINY, "trainer.folds=[all]"]), ("train", [*TINY, "trainer.folds=[all]"]), True),
     "tune": (("tune", ["name=k"]), ("train", TINY), True),
     "predict": (("predict", ["name=k"]), ("train", TINY), True),
     "submit": (("submit", ["name=k"]), ("train", TINY), True),

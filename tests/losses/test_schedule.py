@@ -58,7 +58,7 @@ def _schedule(**epochs: int) -> Schedule:
 def test_an_epoch_belongs_to_one_phase_and_knows_its_place_in_it():
     schedule = _schedule(warm_up=2, fine_tune=3)
     assert schedule.epochs == 5
-    places = [(at.number, at.name, at.epoch) for at in map(schedule.at, range(5))]
+    places = [(at.number, at.name, at.epoch) for at in (schedule.at(epoch, {}) for epoch in range(5))]
     assert places == [
         (0, "warm_up", 0),
         (0, "warm_up", 1),
@@ -66,13 +66,13 @@ def test_an_epoch_belongs_to_one_phase_and_knows_its_place_in_it():
         (1, "fine_tune", 1),
         (1, "fine_tune", 2),
     ]
-    assert schedule.at(4).phase.epochs == 3
+    assert schedule.at(4, {}).phase.epochs == 3
 
 
 @pytest.mark.parametrize("epoch", [-1, 5])
 def test_an_epoch_outside_the_schedule_is_refused(epoch):
     with pytest.raises(IndexError, match=f"epoch {epoch} .* expected 0 to 4"):
-        _schedule(warm_up=2, fine_tune=3).at(epoch)
+        _schedule(warm_up=2, fine_tune=3).at(epoch, {})
 
 
 @pytest.mark.parametrize(

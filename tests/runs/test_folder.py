@@ -32,9 +32,10 @@ def test_sealed_folds_are_those_with_a_done_file(tmp_path: Path) -> None:
     for number in (10, 2):
         write_json(run.fold(number).done, {})
     run.fold(3).path.mkdir()
-    for name in ("fold_0_old", "fold_0_1", "fold_x"):
+    for name in ("fold_0_old", "fold_0_1", "fold_x", "fold_all"):
         write_json(run.path / name / "done.json", {})
-    assert run.sealed_folds() == [2, 10], "a copied fold is no fold"
+    assert run.sealed_folds() == [2, 10], "a copied fold is no fold, nor is the network of all images"
+    assert sorted(str(fold.number) for fold in run.begun_folds()) == ["10", "2", "3", "all"]
 
 
 def test_what_precedes_the_config_does_not_block_a_run(tmp_path: Path) -> None:

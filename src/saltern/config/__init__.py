@@ -39,10 +39,11 @@ from saltern.config.schema import (
     RunConfig,
     TransformConfig,
 )
-from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.training import ALL_IMAGES, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError
 
 __all__ = [
+    "ALL_IMAGES",
     "CONFIG_DIR",
     "LOSS_PARAMS",
     "AugmentConfig",

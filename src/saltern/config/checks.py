@@ -6,6 +6,7 @@ from typing import Any
 
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
+from saltern.config.endings import check_endings
 from saltern.config.entries import ScoreConfig
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, RunConfig
@@ -32,6 +33,7 @@ def check_run(config: RunConfig) -> None:
     _check_optim(config.optim)
     _check_trainer(config.trainer)
     _check_keep(config.trainer, config.schedule)
+    check_endings(config)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
 
@@ -193,10 +195,6 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _require(
         decay is None or 0 < decay < 1, "trainer.ema_decay", decay, "null or a number between 0 and 1, such as 0.99"
     )
-    folds = trainer.folds
-    if folds is not None:
-        good = bool(folds) and len(set(folds)) == len(folds) and min(folds) >= 0
-        _require(good, "trainer.folds", folds, "null or a list of different fold numbers from 0")
 
 
 def _check_keep(trainer: TrainerConfig, schedule: ScheduleConfig) -> None:

@@ -112,7 +112,7 @@ def _expected(full_key: str, owner: Any) -> str:
     if found is None:
         return ""
     name = getattr(found, "__name__", str(found)) if isinstance(found, type) else str(found)
-    return f" Expected {name.replace('None', 'null')}."
+    return f" Expected {name.replace('None', 'null').replace('typing.Any', 'any')}."
 
 
 def _shown(text: str) -> str:

@@ -47,6 +47,7 @@ WHERE_NOT_WHAT = (
     "inference.shard_mb",
     "inference.networks_at_once",
     "trainer.folds",
+    "trainer.max_hours",
     "trainer.workers",
     "trainer.eval_batch_size",
     "trainer.precision",

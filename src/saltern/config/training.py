@@ -7,6 +7,9 @@ from omegaconf import MISSING
 
 from saltern.config.losses import LossTerm, parse_loss
 
+ALL_IMAGES = "all"
+"""In `trainer.folds`, and in the name of its folder: the network of every labelled image."""
+
 
 @dataclass(kw_only=True)
 class PhaseConfig:
@@ -76,8 +79,9 @@ class OptimConfig:
 class TrainerConfig:
     """How a fold is trained: batches, precision, devices, what counts as best."""
 
-    folds: list[int] | None = None
-    """The folds to train now; null: all. Folds of one run may be trained at different times and places."""
+    folds: list[Any] | None = None
+    """The folds to train now; null: every one. Folds of one run may be trained at different times and places.
+    [all]: one more network, on every labelled image, for as many epochs as the trained folds found best."""
     batch_size: int = 16
     """Images an optimizer step sees per device and accumulation step."""
     eval_batch_size: int = 32
@@ -102,6 +106,14 @@ class TrainerConfig:
     """For keep=average: how many epochs of the last phase; all of them where it has fewer."""
     soup_of: str = "best"
     """For keep=average: which of them, of SOUPS: the `best` by `monitor`, or the `last`."""
+    early_stop: int | None = None
+    """Epochs of a phase without a better score (of `monitor`, in that phase) after which the phase ends and the next
+    one begins; null: never. The end of the last phase is the end of training. Learning rates follow the phase's full
+    length all the same: a curve that falls to its end is left before it."""
+    max_hours: float | None = None
+    """Hours that the training of one fold may take, over all interruptions; null: no limit. After an epoch that leaves
+    no time for another like the longest so far, training ends as finished. A fold that ended so is complete, and stays
+    so where more hours are given later."""
     accelerator: str = "auto"
     """auto, cpu or cuda."""
     devices: int = 1

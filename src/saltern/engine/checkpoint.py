@@ -19,7 +19,7 @@ _COMMENT = len(MARK) + 64
 
 @dataclass
 class TrainState:
-    """Everything the loop counts. The schedule needs none: it is a function of `epoch`."""
+    """Everything the loop counts. The schedule is a function of `epoch` and `ended`."""
 
     epoch: int = 0
     """Finished epochs, over all phases."""
@@ -40,6 +40,14 @@ class TrainState:
     """SHA-256 of its file."""
     phase_best: dict[str, float] = field(default_factory=dict)
     """Phase → its best monitored score."""
+    ended: dict[str, int] = field(default_factory=dict)
+    """Phase → the epochs it took, where these are not those of the schedule."""
+    ended_by: str | None = None
+    """What ended the training before its schedule did: early_stop or max_hours."""
+    seconds: float = field(default=0.0, compare=False)
+    """What the finished epochs took, validation included, over all interruptions."""
+    longest: float = field(default=0.0, compare=False)
+    """Seconds of the longest of them."""
     history: list[float] = field(default_factory=list)
     """The monitored score of every finished epoch."""
     precision: str | None = None

@@ -26,7 +26,7 @@ class FoldData:
     sizes: list[int]
     """Images of each batch of an epoch, the same on every process."""
     validate: Callable[[nn.Module], dict[str, float]]
-    """Network → validation scores, the same on every process."""
+    """Network → validation scores, the same on every process; none where no image is held out."""
 
 
 @dataclass(frozen=True)

@@ -133,26 +133,30 @@ class Keeper:
 
         Args:
             state: That of the last epoch.
-            last: The network whose weights are to be kept as the last ones, if any are.
+            last: The network whose weights are to be kept as the last ones, if any are; there must be one where no
+                score says which are the best.
 
         Raises:
             RunError: weights that `state` means are gone or changed.
         """
-        assert state.best_epoch is not None, "no best weights"
+        assert state.best_epoch is not None or last is not None, "no weights to keep"
         self._still_ours()
         if state.average_digest is not None:
             self._require(self.fold.average, state.average_digest)
         if last is not None:
             save_weights(self.fold.last_weights, last)
-        path = self.fold.best_of(state.best_epoch)
-        if path.exists():
-            with storage_errors(self.fold.best):
-                path.replace(self.fold.best)
-        self._require(self.fold.best, state.best_digest)
+        if state.best_epoch is not None:
+            self._name_best(state, self.fold.best_of(state.best_epoch))
         if self.fold.last.exists():
             self.fold.previous.unlink(missing_ok=True)
         self._meant = [set(), set()]
         self._drop_unmeant()
+
+    def _name_best(self, state: TrainState, path: Path) -> None:
+        if path.exists():
+            with storage_errors(self.fold.best):
+                path.replace(self.fold.best)
+        self._require(self.fold.best, state.best_digest)
 
     def _still_ours(self) -> None:
         for hold in self._holds:

@@ -14,8 +14,11 @@ class Recipe:
     trainer: TrainerConfig
     heads: HeadsConfig = field(default_factory=HeadsConfig)
     mixing: BatchMixConfig = field(default_factory=BatchMixConfig)
+    lengths: dict[str, int] = field(default_factory=dict)
+    """Phase → the epochs it takes from the outset, where these are not those of the schedule."""
 
     @classmethod
-    def of(cls, config: RunConfig) -> "Recipe":
-        """Those of a run."""
-        return cls(config.schedule, config.optim, config.trainer, config.model.heads, config.augment.batch)
+    def of(cls, config: RunConfig, lengths: dict[str, int] | None = None) -> "Recipe":
+        """Those of a run; `lengths` as below."""
+        heads, mixing = config.model.heads, config.augment.batch
+        return cls(config.schedule, config.optim, config.trainer, heads, mixing, lengths or {})

@@ -12,6 +12,7 @@ from torch import nn
 
 from saltern.engine.checkpoint import TrainState
 from saltern.engine.ema import AveragedWeights
+from saltern.engine.ending import Ending
 from saltern.engine.fold_data import EpochLog, FoldData, Micro
 from saltern.engine.freezing import Freezer, hold_norms
 from saltern.engine.keeper import Keeper
@@ -55,15 +56,16 @@ class Trainer:
         self.fold = keeper.fold
         self.epoch_log = epoch_log
         self.progress = progress
-        self.state = TrainState()
+        self.state = TrainState(ended=dict(recipe.lengths))
+        self.ending = Ending(recipe.trainer, self.schedule, self.group, str(keeper.fold.path))
         self.average: AveragedWeights | None = None
 
     def fit(self, model: nn.Module, data: FoldData, seed: int) -> TrainState:
-        """Train `model` to the schedule's end, from the last finished epoch where there is one.
+        """Train `model` to the schedule's end, or an earlier one, from the last finished epoch where there is one.
 
         On return `model` holds the last weights; the best ones lie in `fold.best`, and beside it what `keep` asks for.
-        With `ema_decay` the averaged weights are those that are scored and kept, while the optimizer goes on from the
-        plain ones.
+        Where `data` has no scores, the last ones lie in `fold.last_weights` alone. With `ema_decay` the averaged
+        weights are those that are scored and kept, while the optimizer goes on from the plain ones.
 
         Raises:
             TrainingError: the loss, the weights or the monitored score are not finite.
@@ -77,32 +79,39 @@ class Trainer:
         freezer = Freezer(model)
         wrapped: Any = None
         optimizer: Any = None
-        epochs = range(self.state.epoch, self.schedule.epochs)
-        parts = {} if epochs or saved is None else saved
+        judged = self.average.network if self.average else model
+        self.ending.begin(self.state)
+        parts = {} if saved is None or self.state.epoch < self._total else saved
         images = sum(data.sizes) * self.runtime.world_size
-        with self.progress.track(self.fold.path.name, images * len(epochs)):
-            for epoch in epochs:
-                at = self.schedule.at(epoch)
+        with self.progress.track(self.fold.path.name, images * (self._total - self.state.epoch)):
+            while (epoch := self.state.epoch) < self._total:
+                at = self.schedule.at(epoch, self.state.ended)
                 if optimizer is None or at.epoch == 0:
                     if freezer.begin(at.phase) or wrapped is None:  # DDP listens to what moves when it wraps
                         wrapped = self.runtime.fabric.setup_module(model, move_to_device=False)
                     optimizer = self._begin_phase(model, at, saved)
                     saved = None
                 seed_all(hash((seed, epoch, self.runtime.rank)))
-                self.progress.describe(f"{self.fold.path.name} {at.name} {epoch + 1}/{self.schedule.epochs}")
+                self.progress.describe(f"{self.fold.path.name} {at.name} {epoch + 1}/{self._total}")
                 scores = self._train_epoch(wrapped, optimizer, data, at)
-                judged = self.average.network if self.average else model
                 self._refuse_broken(model, judged, at)
-                scores |= {f"val_{name}": value for name, value in data.validate(judged).items()}
-                self._count(at, scores)
+                found = data.validate(judged)
+                scores |= {f"val_{name}": value for name, value in found.items()}
+                self._count(at, scores, scored=bool(found))
+                self.ending.epoch_done(self.state, at)
                 parts = self._parts(model, optimizer)
                 self.group.on_main(self._keep, judged, at, scores, parts)
                 self.state.agree_on_kept(self.group)
-        if self.config.keep == "average" and self.state.average_digest is None:
+        scored = self.state.best_epoch is not None
+        if scored and self.config.keep == "average" and self.state.average_digest is None:
             self._average_epochs(model, data, seed, parts)
-        judged = self.average.network if self.average else model
-        self.group.on_main(self.keeper.finish, self.state, judged if self.config.keep == "last" else None)
+        keeps_last = self.config.keep == "last" or not scored
+        self.group.on_main(self.keeper.finish, self.state, judged if keeps_last else None)
         return self.state
+
+    @property
+    def _total(self) -> int:
+        return self.schedule.total(self.state.ended)
 
     def _resume(self, model: nn.Module) -> dict[str, Any] | None:
         """Go on from the checkpoint, if any, which must be the same on every process."""
@@ -144,10 +153,8 @@ class Trainer:
 
     def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
-        if at.epoch == 0 and at.phase.start_from == "best" and self.state.best_score is not None:
-            self.keeper.load_best(self.state, model)
-            if self.average:
-                self.average.restart()
+        if at.epoch == 0 and at.phase.start_from == "best":
+            self._load_best(model)
         fused = self.runtime.fuses(clips=self.config.clip_grad_norm is not None)
         plain = build_optimizer(model, self.recipe.optim, at.phase.lr, fused=fused)
         optimizer: Any = self.runtime.fabric.setup_optimizers(plain)
@@ -157,6 +164,15 @@ class Trainer:
                 if at.epoch > 0:
                     optimizer.load_state_dict(saved["optimizer"])
         return optimizer
+
+    def _load_best(self, model: nn.Module) -> None:
+        """Load the best weights so far; without scores the last ones stand for them, averaged where they are."""
+        if self.state.best_score is not None:
+            self.keeper.load_best(self.state, model)
+        elif self.average:
+            model.load_state_dict(self.average.network.state_dict())
+        if self.average:
+            self.average.restart()
 
     def _restore_precision(self, state: dict[str, Any]) -> None:
         plugin = self.runtime.fabric.strategy.precision
@@ -225,9 +241,12 @@ class Trainer:
                 "lower the phase's lr or trainer.clip_grad_norm under another name=…"
             )
 
-    def _count(self, at: Position, scores: dict[str, float]) -> None:
+    def _count(self, at: Position, scores: dict[str, float], *, scored: bool) -> None:
         """Advance the state by an epoch."""
         state, name = self.state, f"val_{self.config.monitor}"
+        if not scored:
+            state.epoch += 1
+            return
         score = scores[name]
         if not math.isfinite(score):
             raise TrainingError(f"{self.fold.path}: {name} is {score} in epoch {state.epoch + 1}.")
@@ -250,7 +269,7 @@ class Trainer:
 
     def _average_epochs(self, model: nn.Module, data: FoldData, seed: int, parts: dict[str, Any]) -> None:
         """Make the average of the kept epochs, score it and keep it; its statistics are of the last epoch's images."""
-        state, last = self.state, self.schedule.at(self.state.epoch - 1)
+        state, last = self.state, self.schedule.at(self.state.epoch - 1, self.state.ended)
         seed_all(hash((seed, state.epoch, self.runtime.rank)))
         weights, batches = self.keeper.kept_weights(state), data.batches(state.epoch - 1, last.sampling)
         soup = cook(model, weights, last.phase, batches, self.runtime)

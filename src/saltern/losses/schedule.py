@@ -1,6 +1,6 @@
 """Losses by name, weighted sums of them, and the phase that an epoch belongs to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -86,22 +86,35 @@ class Position(NamedTuple):
 
 
 class Schedule:
-    """The phases in their order; where an epoch lies depends on its number alone, so resuming needs no state."""
+    """The phases in their order.
+
+    Where an epoch lies depends on its number, and on what `TrainState.ended` says of phases that took fewer epochs
+    than they might: phase → the epochs that it took, 0 where it never began. Resuming needs nothing else.
+    """
 
     def __init__(self, config: ScheduleConfig) -> None:
         self.phases = list(config.phases.items())
-        self.epochs = sum(phase.epochs for _, phase in self.phases)
-        """Epochs of all phases together."""
+        self.epochs = self.total({})
+        """Epochs of all phases together, where none ends early."""
 
-    def at(self, epoch: int) -> Position:
-        """The phase of `epoch`, counted from 0 to below `epochs`.
+    def lengths(self, ended: Mapping[str, int]) -> dict[str, int]:
+        """Phase → its epochs: those of `ended`, else those that the schedule gives it."""
+        return {name: ended.get(name, phase.epochs) for name, phase in self.phases}
+
+    def total(self, ended: Mapping[str, int]) -> int:
+        """Epochs of all phases together."""
+        return sum(self.lengths(ended).values())
+
+    def at(self, epoch: int, ended: Mapping[str, int]) -> Position:
+        """The phase of `epoch`, counted from 0 to below `total(ended)`.
 
         Raises:
             IndexError: an epoch outside the schedule.
         """
         first = 0
+        lengths = self.lengths(ended)
         for number, (name, phase) in enumerate(self.phases):
-            if 0 <= epoch - first < phase.epochs:
+            if 0 <= epoch - first < lengths[name]:
                 return Position(number, name, phase, epoch - first)
-            first += phase.epochs
-        raise IndexError(f"epoch {epoch} lies outside the schedule; expected 0 to {self.epochs - 1}.")
+            first += lengths[name]
+        raise IndexError(f"epoch {epoch} lies outside the schedule; expected 0 to {first - 1}.")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from saltern.config import VocConfig
+from saltern.config import ALL_IMAGES, VocConfig
 from saltern.data.source.dataset import samples_of
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
@@ -15,8 +15,10 @@ from saltern.inference.estimate import score_table, scores_json
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
+from saltern.pipeline.all_images import mention, note_of, predicts
 from saltern.report.pictures import Load, Sample
 from saltern.report.run_page import write_report as write_page
+from saltern.runs.folder import FoldName
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
 from saltern.submission.voc import write_voc_results
@@ -33,6 +35,7 @@ def finish_run(job: Job, *, again: bool = True) -> None:
     with group.together(), job.held():
         if not job.has_test:
             log.warning("%s has no test images: no test probabilities, no submission", job.material.dataset.root)
+        group.on_main(mention, job)
         done = group.agree(group.is_main and not again and job.life.is_finished(with_test=job.has_test))
         if done:
             log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
@@ -77,7 +80,8 @@ def _tune(job: Job) -> None:
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
-    write_json(run.scores, {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training})
+    scores = {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training}
+    write_json(run.scores, {**scores, **note_of(job)})
     job.life.close("tune", [run.decision, run.oof_scores, run.scores], made_of)
 
 
@@ -92,7 +96,7 @@ def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
 
 
 def predict_test(job: Job) -> None:
-    """Store the mean test probabilities over trained folds, their kept weights and views."""
+    """Store the mean test probabilities over trained folds, the network of all images, kept weights and views."""
     job.life.refuse_ensemble("predict")
     with job.runtime.group.together(), job.held():
         _predict(job)
@@ -107,7 +111,10 @@ def _predict(job: Job) -> None:
     group = job.runtime.group
     made_of = job.life.ingredients("predict") if group.is_main else {}
     group.on_main(job.life.forget, "predict", "submit", "report")
-    weights = [path for number in folds for path in job.run.fold(number).weights()]
+    members: list[FoldName] = [*folds]
+    if group.agree(group.is_main and predicts(job)):
+        members.append(ALL_IMAGES)
+    weights = [path for number in members for path in job.run.fold(number).weights()]
     images = Images(job.material, source, list(range(len(source))), job.loading)
     shards = Members(job.runtime, job.config, weights).store(images, job.run.test / "test_", job.progress)
     group.on_main(job.life.close, "predict", shards, made_of, {"images": len(source)})

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import nn
 
 from saltern import runtime
+from saltern.config import ALL_IMAGES
 from saltern.data.check import examine as data_check
 from saltern.data.check.examine import DatasetReport
 from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
@@ -20,26 +21,35 @@ from saltern.data.loading.preview import contact_sheet
 from saltern.data.loading.sampling import require_kinds
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
+from saltern.engine.ending import best_epochs
 from saltern.engine.fold_data import FoldData
 from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.keeper import Keeper
 from saltern.engine.mixing import pixel_mixer
 from saltern.engine.recipe import Recipe
 from saltern.engine.soundness import freeze_idle
+from saltern.engine.timing import require_an_epoch
 from saltern.engine.trainer import Trainer
+from saltern.errors import DataError
 from saltern.files import read_as, write_json
 from saltern.inference.members import Images, Members, seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
+from saltern.losses import Schedule
 from saltern.models import SegmentationNet, build_model
 from saltern.models.weights import WeightsReport
+from saltern.pipeline.all_images import all_facts, planned_lengths
 from saltern.pipeline.finishing import finish_run
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
 from saltern.report.tracking import EpochLog
 from saltern.runs import FoldDir, RunDir
+from saltern.runs.folder import FoldName
 
 log = logging.getLogger(__name__)
+
+SEEDS = 10_007
+"""Seeds of a run: one for each of its folds, and the last one for the network of all images."""
 
 
 def check_dataset(job: Job) -> DatasetReport:
@@ -119,7 +129,7 @@ def train(job: Job, *, finish: bool = True) -> None:
         asked = job.config.trainer.folds
         numbers = fold_numbers(job.folds) if asked is None else asked
         for number in numbers:
-            select_fold(job.folds, number)  # before the first is trained
+            _split(job, number)  # before the first is trained
         for number in numbers:
             train_fold(job, number)
         if finish:
@@ -154,26 +164,56 @@ def _placed(job: Job, network: SegmentationNet) -> SegmentationNet:
     return placed
 
 
-def train_fold(job: Job, number: int) -> None:
-    """Train fold `number` from fresh weights and store the probabilities of its validation images."""
-    group, fold = job.runtime.group, job.run.fold(number)
+def _split(job: Job, number: FoldName) -> FoldSplit:
+    """The images of a fold, of which some to train on must hold foreground.
+
+    Raises:
+        DataError: none does, or there is no such fold.
+    """
     split = select_fold(job.folds, number)
+    if not any(job.material.coverage[name] > 0 for name in split.train):
+        raise DataError(
+            f"fold {number}: none of its {len(split.train)} training images has foreground, so there is nothing to "
+            "learn. `make check` shows what the masks hold; other folds (folds=stratified) spread those that have some."
+        )
+    return split
+
+
+def train_fold(job: Job, number: FoldName) -> None:
+    """Train fold `number` from fresh weights and store the probabilities of its validation images.
+
+    ALL_IMAGES in place of a number: train on every image, for the epochs that the folds found best; none is stored.
+    """
+    group, fold = job.runtime.group, job.run.fold(number)
+    split = _split(job, number)
     with job.held(number) as holds:
         if group.agree(group.is_main and job.life.fold_is_done(number)):
             log.info("%s is trained already", fold.path)
             return
-        state = _trained(job, Keeper(fold, holds), split)
-        members = Members(job.runtime, job.config, fold.weights())
-        images = Images(job.material, job.material.labelled, job.material.rows(split.val), job.loading)
-        shards = members.store(images, job.run.oof / f"{fold.path.name}_", job.progress)
-        files = [*fold.weights(), fold.best, *shards]
-        group.on_main(lambda: job.life.close_fold(number, files, _facts(job, fold, state)))
+        if number == ALL_IMAGES:
+            lengths = group.agree(planned_lengths(job) if group.is_main else None)
+            state = _trained(job, Keeper(fold, holds), split, lengths)
+            facts, files = all_facts(job, state, len(split.train), lengths), [*fold.weights(), fold.last_weights]
+        else:
+            state = _trained(job, Keeper(fold, holds), split, {})
+            facts, files = _facts(job, fold, state), [*fold.weights(), fold.best, *_stored(job, fold, split)]
+        group.on_main(job.life.close_fold, number, files, facts)
 
 
-def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
-    """Train to the schedule's end, from fresh weights or from where a checkpoint stands."""
+def _stored(job: Job, fold: FoldDir, split: FoldSplit) -> list[Path]:
+    """The shards of the probabilities of a fold's validation images, written now."""
+    members = Members(job.runtime, job.config, fold.weights())
+    images = Images(job.material, job.material.labelled, job.material.rows(split.val), job.loading)
+    return members.store(images, job.run.oof / f"{fold.path.name}_", job.progress)
+
+
+def _trained(job: Job, keeper: Keeper, split: FoldSplit, lengths: dict[str, int]) -> TrainState:
+    """Train to the schedule's end, from fresh weights or from where a checkpoint stands.
+
+    `lengths`: phase → the epochs it takes, where these are not those of the schedule.
+    """
     config, fold = job.config, keeper.fold
-    seed = config.seed * 10_007 + split.number
+    seed = config.seed * SEEDS + (SEEDS - 1 if split.number == ALL_IMAGES else int(split.number))
     runtime.seed_all(seed)
     begun = job.runtime.group.agree(fold.last.exists() or fold.previous.exists())
     network = build_model(config.model, pretrained=not begun)
@@ -181,17 +221,20 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
         job.runtime.group.on_main(write_json, fold.encoder_weights, vars(network.weights_report))
     network = _placed(job, network)
     data = _fold_data(job, split, network.stride, seed)
+    recipe = Recipe.of(config, lengths)
+    if not begun:
+        require_an_epoch(network, data, recipe, job.runtime)
     with EpochLog(fold) as epoch_log:
-        trainer = Trainer(job.runtime, Recipe.of(config), keeper, epoch_log, job.progress)
+        trainer = Trainer(job.runtime, recipe, keeper, epoch_log, job.progress)
         return trainer.fit(network, data, seed)
 
 
 def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
-    """What the trainer reads: batches by epoch, and the scores of a network on the validation images."""
+    """What the trainer reads: batches by epoch, and the scores of a network on the validation images, if any."""
     material, loading = job.material, job.loading
     loader = material.train_batches(material.rows(split.train), loading, stride, seed)
     rows, look = material.rows(split.val), seeing(job.config, ["identity"], stride)
-    vary = material.sizes_vary(material.labelled, rows, stride)
+    vary = bool(rows) and material.sizes_vary(material.labelled, rows, stride)
 
     def batches(epoch: int, sampling: float | None) -> Iterator[Batch]:
         loader.set_epoch(epoch, sampling)
@@ -199,6 +242,8 @@ def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
 
     def validate(network: nn.Module) -> dict[str, float]:
         job.runtime.share_buffers(network)
+        if not rows:
+            return {}
         seen = material.eval_batches(material.labelled, rows, loading, stride, with_truth=True)
         with job.runtime.evaluating(sizes_vary=vary):
             counts = score_batches(Predictor(job.runtime, [network], look), seen)
@@ -209,11 +254,15 @@ def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
 
 def _facts(job: Job, fold: FoldDir, state: TrainState) -> dict[str, Any]:
     """What `done.json` tells about the training."""
+    lengths = Schedule(job.config.schedule).lengths(state.ended)
     return {
         "monitor": job.config.trainer.monitor,
         "best": state.best_score,
         "best_epoch": state.best_epoch,
         "phase_best": state.phase_best,
+        "phase_best_epoch": best_epochs(lengths, state.history),
+        "phase_epochs": lengths,
+        "ended": state.ended_by or "schedule",
         "precision": job.runtime.precision,
         "keep": job.config.trainer.keep,
         "average_score": state.average_score,

@@ -53,6 +53,11 @@ class _Training(_Strict):
     phase_best: dict[str, float]
 
 
+class _AllImages(_Strict):
+    epochs: int
+    note: str
+
+
 class _Scores(_Strict):
     """What a page and the console need of `scores.json`."""
 
@@ -63,6 +68,7 @@ class _Scores(_Strict):
     nested: _Nested | None
     curve: dict[str, list[float]]
     training: dict[Number, _Training] = {}
+    all_images: _AllImages | None = None
 
     @model_validator(mode="after")
     def _curve_is_a_table(self) -> "_Scores":

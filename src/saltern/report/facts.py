@@ -1,5 +1,6 @@
 """A frozen configuration in a few readable lines."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,6 +45,12 @@ def ensemble_facts(ensemble: dict[str, Any]) -> list[Fact]:
     runs, weights = ensemble["runs"], ensemble["weights"]
     members = ", ".join(f"{run} (weight {weight:g})" for run, weight in zip(runs, weights, strict=True))
     return [Fact("mean of", members), Fact("settings below", f"those of {runs[0]}")]
+
+
+def all_images_facts(scores: Mapping[str, Any]) -> list[Fact]:
+    """What `scores.json` says of a network of all images; nothing where there is none."""
+    found = scores.get("all_images")
+    return [] if found is None else [Fact("no score", f"{found['note']} It was trained for {found['epochs']} epochs.")]
 
 
 def _part(config: Any, key: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.coverage import extreme
-from saltern.report.facts import ensemble_facts, facts_of
+from saltern.report.facts import all_images_facts, ensemble_facts, facts_of
 from saltern.report.page import Card, Group, Shot, render
 from saltern.report.pictures import Load, picture
 from saltern.runs import RunDir
@@ -53,7 +53,11 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
         "groups": groups,
         "key": _key(groups),
-        "facts": (ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []) + facts_of(config_text),
+        "facts": [
+            *(ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []),
+            *all_images_facts(scores),
+            *facts_of(config_text),
+        ],
         "config_text": config_text,
         "files": _files(run),
     }

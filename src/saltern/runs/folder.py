@@ -3,20 +3,25 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from saltern.config import ALL_IMAGES
 from saltern.errors import ConfigError
 from saltern.files import delete
+
+FoldName = int | str
+"""The number of a fold, or ALL_IMAGES."""
 
 
 @dataclass(frozen=True)
 class FoldDir:
-    """The folder of one trained fold."""
+    """The folder of one trained fold, or of the network of all images."""
 
     path: Path
 
     @property
-    def number(self) -> int:
+    def number(self) -> FoldName:
         """Which fold it is."""
-        return int(self.path.name.removeprefix("fold_"))
+        name = self.path.name.removeprefix("fold_")
+        return int(name) if name.isdecimal() else name
 
     @property
     def best(self) -> Path:
@@ -46,7 +51,7 @@ class FoldDir:
 
     @property
     def last_weights(self) -> Path:
-        """Weights after the last epoch, where `trainer.keep` is last."""
+        """Weights after the last epoch, where `trainer.keep` is last, or no score says which were the best."""
         return self.path / "last.safetensors"
 
     def snapshot(self, phase: str, cycle: int) -> Path:
@@ -222,12 +227,22 @@ class RunDir:
         """The self-contained page."""
         return self.path / "report.html"
 
-    def fold(self, number: int) -> FoldDir:
-        """The folder of one fold."""
+    def fold(self, number: FoldName) -> FoldDir:
+        """The folder of one fold, or of the network of all images."""
         return FoldDir(self.path / f"fold_{number}")
 
+    @property
+    def all_images(self) -> FoldDir:
+        """The folder of the network of all images."""
+        return self.fold(ALL_IMAGES)
+
+    def begun_folds(self) -> list[FoldDir]:
+        """The folders of folds, trained to their end or not, and of the network of all images."""
+        folds = [FoldDir(path) for path in sorted(self.path.glob("fold_*"))]
+        return [fold for fold in folds if isinstance(fold.number, int) or fold == self.all_images]
+
     def sealed_folds(self) -> list[int]:
-        """Numbers of the folds that say that their training is complete, ascending."""
+        """Numbers of the folds that say that their training is complete, ascending; never the network of all images."""
         names = [done.parent.name.removeprefix("fold_") for done in self.path.glob("fold_*/done.json")]
         return sorted(int(name) for name in names if name.isdecimal())
 

@@ -8,7 +8,7 @@ from typing import Any
 from saltern.config import RunConfig
 from saltern.files import clear_leftovers
 from saltern.hold import Hold, hold
-from saltern.runs.folder import RunDir
+from saltern.runs.folder import FoldName, RunDir
 from saltern.runs.seals import Digests, Seals
 
 
@@ -36,7 +36,7 @@ class HeldRun:
                 yield held
 
     @contextmanager
-    def hold_fold(self, number: int) -> Iterator[Hold]:
+    def hold_fold(self, number: FoldName) -> Iterator[Hold]:
         """Hold the folder of one fold, so that folds may be trained side by side.
 
         Raises:

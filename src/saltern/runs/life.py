@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from saltern.config import contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
+from saltern.config import ALL_IMAGES, contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
 from saltern.errors import RunError
 from saltern.files import write_json, write_text
-from saltern.runs.folder import FoldDir
+from saltern.runs.folder import FoldName
 from saltern.runs.held import HeldRun
-from saltern.runs.seals import Digests, EnsembleSeal, FoldSeal
+from saltern.runs.seals import AllSeal, Digests, EnsembleSeal, FoldSeal
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,8 @@ class Life(HeldRun):
         if run.config.exists() and self.config.overwrite and not self._goes_on():
             log.warning("%s: overwrite=true, the run is deleted and begun anew", run.path)
             with ExitStack() as folds:
-                for path in sorted(run.path.glob("fold_[0-9]*")):
-                    folds.enter_context(self.hold_fold(FoldDir(path).number))
+                for fold in run.begun_folds():
+                    folds.enter_context(self.hold_fold(fold.number))
                 run.clear()
         if run.config.exists() and run.folds.exists():
             refuse_contradictions(run.config, contradictions(thaw(run.config), self.config))
@@ -82,7 +82,7 @@ class Life(HeldRun):
 
     def is_divided(self) -> bool:
         """Whether the split is made; one that nothing rests on yet and that was not closed is not."""
-        closed = self.run.seal("folds").exists() or any(self.run.path.glob("fold_[0-9]*"))
+        closed = self.run.seal("folds").exists() or bool(self.run.begun_folds())
         return self.run.folds.exists() and closed
 
     def close_folds(self) -> None:
@@ -104,13 +104,13 @@ class Life(HeldRun):
             )
 
     # -------------------------------------------------------------------------------------- training
-    def close_fold(self, number: int, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
-        """Fold `number` is trained, and the probabilities of its validation images are stored."""
+    def close_fold(self, number: FoldName, files: Iterable[Path], facts: Mapping[str, Any]) -> None:
+        """Fold `number` is trained, and the probabilities of its validation images, if it has any, are stored."""
         self.require_folds()
         made_of = self.seals.ingredients("fold", [self.run.folds])
         self._close(self.run.fold(number).done, files, made_of, facts)
 
-    def fold_is_done(self, number: int) -> bool:
+    def fold_is_done(self, number: FoldName) -> bool:
         """Whether fold `number` is trained and stored.
 
         Raises:
@@ -130,6 +130,16 @@ class Life(HeldRun):
     def fold_facts(self, number: int) -> dict[str, Any]:
         """What training noted about fold `number`: monitor, best score and epoch, precision."""
         return self.seals.read(self.run.fold(number).done, FoldSeal).facts
+
+    def all_images(self) -> AllSeal | None:
+        """The seal of the network of all images; None where there is none.
+
+        Raises:
+            RunError: it has changed since it was trained.
+        """
+        if self.is_ensemble or not self.fold_is_done(ALL_IMAGES):
+            return None
+        return self.seals.read(self.run.all_images.done, AllSeal)
 
     def require_out_of_fold(self) -> None:
         """Raise a RunError where stored out-of-fold probabilities, or what they were made with, have changed."""
@@ -214,6 +224,11 @@ class Life(HeldRun):
         """The `stage` is done and has written `files` from `made_of`."""
         self._close(self.run.seal(stage), files, made_of, facts or {})
 
+    def amend(self, stage: str, path: Path) -> None:
+        """The `stage` holds, and something was added to its file `path`; its other files are what they were."""
+        self._still_ours()
+        self.seals.amend(self.run.seal(stage), path)
+
     def faults(self, stage: str) -> list[str]:
         """Why the `stage`, one of STAGES, does not hold; none where it does."""
         return self.seals.faults(stage, self.run.seal(stage), self._ingredients(stage))
@@ -267,7 +282,7 @@ class Life(HeldRun):
         run = self.run
         table = {
             "tune": [run.folds, *self._trained()],
-            "predict": self._trained(),
+            "predict": [*self._trained(), run.all_images.done],
             "submit": [run.decision, run.seal("predict")],
             "report": [run.seal("tune"), run.decision, run.seal("submit")],
         }

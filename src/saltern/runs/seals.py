@@ -50,6 +50,25 @@ class FoldSeal(Seal):
     phase_best: dict[str, float]
     precision: str
     encoder_weights: dict[str, list[str]] | None
+    phase_best_epoch: dict[str, int] = {}
+    """Phase → the epoch of its best score, counted over all phases from 1; empty where an earlier version trained."""
+    phase_epochs: dict[str, int] = {}
+    """Phase → the epochs it took; empty likewise."""
+    ended: str = "schedule"
+    """What ended the training: schedule, early_stop or max_hours."""
+
+
+class AllSeal(Seal):
+    """That of the network of all images, which no score belongs to."""
+
+    images: int
+    epochs: int
+    phase_epochs: dict[str, int]
+    ended: str
+    """What ended the training: schedule (as far as the folds' best epochs say) or max_hours."""
+    folds: list[int]
+    """Those whose best epochs decided how many it had."""
+    precision: str
 
 
 class EnsembleSeal(Seal):
@@ -83,6 +102,11 @@ class Seals:
         """Write `seal` over what `files` are now and what the stage was made of, as `ingredients` gave it."""
         content = Seal(files=self._digests(files), made_of=made_of, **facts)
         write_json(seal, content.model_dump())
+
+    def amend(self, seal: Path, path: Path) -> None:
+        """Write `seal` again with what `path`, one of its files, is now."""
+        content = self.read(seal, Seal)
+        write_json(seal, {**content.model_dump(), "files": {**content.files, **self._digests([path])}})
 
     def read(self, seal: Path, kind: type[SealKind]) -> SealKind:
         """The content of `seal`.

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
 
-from saltern.config import FoldsConfig
+from saltern.config import ALL_IMAGES, FoldsConfig
 from saltern.data.source.csvs import read_csv
 from saltern.errors import ConfigError, DataError, unknown
 from saltern.files import atomic
@@ -33,7 +33,8 @@ COARSE_STRATA = 10
 class FoldSplit:
     """One fold: the ids trained on and the ids validated, each in the order of the split."""
 
-    number: int
+    number: int | str
+    """ALL_IMAGES where every id is trained on and none validated."""
     train: list[str]
     val: list[str]
 
@@ -210,12 +211,14 @@ def fold_numbers(folds: pd.DataFrame) -> list[int]:
     return sorted(int(number) for number in set(folds["fold"]) if number != ALWAYS_TRAIN)
 
 
-def select_fold(folds: pd.DataFrame, number: int) -> FoldSplit:
-    """The ids to train on and to validate for fold `number`.
+def select_fold(folds: pd.DataFrame, number: int | str) -> FoldSplit:
+    """The ids to train on and to validate for fold `number`; for ALL_IMAGES every id, and none.
 
     Raises:
         DataError: no such fold, or nothing left to train on.
     """
+    if number == ALL_IMAGES:
+        return FoldSplit(number, folds["id"].tolist(), [])
     known = fold_numbers(folds)
     if number not in known:
         raise DataError(f"fold {number} does not exist; this split has the folds {known}.")
