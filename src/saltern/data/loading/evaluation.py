@@ -72,6 +72,15 @@ def sizes_vary(source: ImageSource, rows: Sequence[int] | np.ndarray, dataset: D
     return len({plan_fit(source.native[row], stride, dataset).padded for row in rows}) > 1
 
 
+def seen_sizes(source: ImageSource, dataset: DatasetConfig, stride: int) -> set[tuple[int, int]]:
+    """The sizes (height, width) in which the network sees the images of `source`, whole or in windows."""
+    whole = {plan_fit(native, stride, dataset).padded for native in source.native}
+    if dataset.window is None:
+        return whole
+    largest = max(dataset.window // stride, 1) * stride
+    return {size if max(size) <= dataset.window else (min(size[0], largest), min(size[1], largest)) for size in whole}
+
+
 def _eval_batch(source: ImageSource, members: list[tuple[int, Fit]], with_truth: bool, pin: bool) -> EvalBatch:
     def fitted(member: tuple[int, Fit]) -> np.ndarray:
         row, fit = member
