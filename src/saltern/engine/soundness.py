@@ -34,9 +34,9 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
             heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
             torch.stack([logits.float().sum() for logits in heard]).sum().backward()
         except (RuntimeError, AssertionError, ValueError) as error:
-            if isinstance(network, SegmentationNet):
-                refuse_size(trial, network.sizes, network.name, size)
             if "deterministic" not in str(error):
+                if isinstance(network, SegmentationNet):
+                    refuse_size(trial, network.sizes, network.name, size)
                 raise
             raise ConfigError(
                 f"trainer.deterministic=true: this network cannot be trained so ({str(error).split('.')[0]}). "

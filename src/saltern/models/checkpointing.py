@@ -28,8 +28,8 @@ class _Checkpointed:
         forward = super().forward  # type: ignore[misc]
         if not (self.training and torch.is_grad_enabled()):
             return forward(*args, **kwargs)
-        assert isinstance(self, nn.Module)
-        return checkpoint(forward, *args, use_reentrant=False, context_fn=self._contexts, **kwargs)
+        as_now = [list(arg) if isinstance(arg, list) else arg for arg in args]  # DenseNet's list grows meanwhile
+        return checkpoint(forward, *as_now, use_reentrant=False, context_fn=self._contexts, **kwargs)
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         assert isinstance(self, nn.Module)

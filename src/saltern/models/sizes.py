@@ -48,6 +48,7 @@ def find_sizes(net: nn.Module, stride: int, likely: Sequence[Size] = ()) -> Size
     Windows of an encoder, or the grids of a decoder, may ask for another multiple than the encoder's `stride`. The
     first of its multiples m is taken for which an image of 8 m by 9 m passes: whatever divides both of these sides
     divides m. A network for which none passes may take one size alone: one of `likely`, or the one that timm states.
+    One that cannot be asked so, but does take the first size, is padded to `stride`, with a warning.
 
     Raises:
         ConfigError: no size was found that the network takes.
@@ -63,7 +64,9 @@ def find_sizes(net: nn.Module, stride: int, likely: Sequence[Size] = ()) -> Size
             if why_not(net, only) is None:
                 return Sizes(gcd(*only), only)
     except _Unknown as error:
-        log.warning("which images this network takes cannot be asked of it (%s): multiples of %d", error, stride)
+        said = str(error)
+    if _runs(net, Sizes(stride).trial):  # what has no channels, say, passes with values alone
+        log.warning("which images this network takes cannot be asked of it (%s): multiples of %d", said, stride)
         return Sizes(stride)
     raise ConfigError(
         f"model: no size of image was found that this network takes ({said}). Its options may help: "
@@ -91,10 +94,10 @@ def run_empty(net: nn.Module, size: Size) -> None:
     was = net.training
     net.eval()
     try:
-        _run_without_values(net, size, 1)
+        if why_not(net, size) is not None:
+            _run(net, size)
     except _Unknown:
-        with torch.no_grad():
-            net(torch.zeros(1, 3, *size))
+        _run(net, size)
     except _FAILURES as error:
         raise ConfigError(f"model: the network cannot take images of {size[0]} x {size[1]} ({error}).") from error
     finally:
@@ -105,7 +108,7 @@ def refuse_size(net: nn.Module, sizes: Sizes, name: str, size: Size) -> None:
     """Raise a ConfigError that says what to do, where the size is why `net` cannot be trained on images of `size`."""
     try:
         said = why_not(net, size, images=2)
-        if said is None:
+        if said is None or why_not(net, sizes.trial, images=2) is not None:  # it cannot be asked, or not of the size
             return
         squares = [(side, side) for side in range(sizes.stride, 2 * _LARGE * sizes.stride + 1, sizes.stride)]
         least = next((square for square in [sizes.only or squares[0], *squares] if not why_not(net, square, 2)), None)
@@ -144,6 +147,20 @@ def _stated(net: nn.Module) -> Iterator[Size]:
         found = stated.get("input_size") if isinstance(stated, dict) else None
         if found:
             yield int(found[1]), int(found[2])
+
+
+def _runs(net: nn.Module, size: Size) -> bool:
+    try:
+        return tuple(_run(net, size).shape[2:]) == size
+    except _FAILURES:
+        return False
+
+
+@torch.no_grad()
+def _run(net: nn.Module, size: Size) -> Tensor:
+    """What `net` really gives for an empty image."""
+    logits: Tensor = net(torch.zeros(1, 3, *size))
+    return logits
 
 
 @torch.no_grad()
