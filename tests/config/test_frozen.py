@@ -63,6 +63,7 @@ def test_where_to_compute_may_differ(frozen: Path) -> None:
     config = reopen(frozen, BEGUN_WITH, ["trainer.workers=3", "trainer.eval_batch_size=7", "trainer.folds=[1]"])
     assert (config.trainer.workers, config.trainer.eval_batch_size, config.trainer.folds) == (3, 7, [1])
     assert reopen(frozen, BEGUN_WITH, ["dataset.root=moved"]).dataset.root == "moved"
+    assert reopen(frozen, BEGUN_WITH, ["trainer.checkpointing=true"]).trainer.checkpointing
 
 
 def test_contradictions_are_what_changes_the_result() -> None:

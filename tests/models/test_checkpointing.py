@@ -145,16 +145,18 @@ def test_an_encoder_without_blocks_is_refused() -> None:
         checkpoint_blocks(model.net, model.name)
 
 
-def test_a_run_is_the_same_with_and_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_the_same_with_and_without(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     overrides = [
         f"outputs={tmp_path}", f"dataset.root={tmp_path / 'data'}", "dataset.train=8", "dataset.test=2",
         "dataset.side=32", "trainer.accelerator=cpu", "trainer.precision=fp32", "folds.n=2", "trainer.folds=[0]",
         "trainer.ema_decay=0.9", "trainer.batch_size=2", "schedule.phases.warm_up.epochs=1",
         "schedule.phases.fine_tune.epochs=1",
     ]  # fmt: skip
+    caplog.set_level("INFO")
     best = {}
     for name in ("false", "true"):
         job = Job(compose_config("run", [*overrides, f"name={name}", f"trainer.checkpointing={name}"]))
         train(job, finish=False)
         best[name] = job.run.fold(0).best.read_bytes()
+        assert ("blocks keep their input alone" in caplog.text) == (name == "true")
     assert best["true"] == best["false"]
