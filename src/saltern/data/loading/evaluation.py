@@ -12,6 +12,7 @@ from saltern.data.loading.batches import LoaderSettings, pinned
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.geometry import Fit, pad_image, plan_fit, scale_image
 from saltern.data.loading.threads import ahead, in_threads
+from saltern.data.loading.windows import plan_windows
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,8 @@ def seen_sizes(source: ImageSource, dataset: DatasetConfig, stride: int) -> set[
     whole = {plan_fit(native, stride, dataset).padded for native in source.native}
     if dataset.window is None:
         return whole
-    largest = max(dataset.window // stride, 1) * stride
-    return {size if max(size) <= dataset.window else (min(size[0], largest), min(size[1], largest)) for size in whole}
+    cut = {size: plan_windows(size, dataset.window, stride)[0] for size in whole if max(size) > dataset.window}
+    return {(cut[size].height, cut[size].width) if size in cut else size for size in whole}
 
 
 def _eval_batch(source: ImageSource, members: list[tuple[int, Fit]], with_truth: bool, pin: bool) -> EvalBatch:
