@@ -64,6 +64,7 @@ def test_where_to_compute_may_differ(frozen: Path) -> None:
     assert reopen(frozen, BEGUN_WITH, ["trainer.folds=[all]", "trainer.max_hours=2"]).trainer.folds == ["all"]
     assert (config.trainer.workers, config.trainer.eval_batch_size, config.trainer.folds) == (3, 7, [1])
     assert reopen(frozen, BEGUN_WITH, ["dataset.root=moved"]).dataset.root == "moved"
+    assert reopen(frozen, BEGUN_WITH, ["trainer.checkpointing=true"]).trainer.checkpointing
 
 
 def test_contradictions_are_what_changes_the_result() -> None:

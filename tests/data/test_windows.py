@@ -3,6 +3,8 @@ import itertools
 import pytest
 import torch
 
+from saltern.config import FolderConfig
+from saltern.data.loading.evaluation import seen_sizes
 from saltern.data.loading.windows import Blend, plan_windows
 
 
@@ -56,3 +58,21 @@ def test_a_pixel_outside_every_window_is_no_number() -> None:
     blend = Blend(1, (32, 96))
     blend.add(torch.zeros(1, 1, 32, 64), plan_windows((32, 96), 64, 32)[0])
     assert blend.result().isnan().any()
+
+
+@pytest.mark.parametrize(
+    ("window", "seen"),
+    [
+        (None, {(32, 64), (96, 128), (320, 64)}),
+        (128, {(32, 64), (96, 128), (128, 64)}),
+        (100, {(32, 64), (96, 96), (96, 64)}),  # three strides
+        (10, {(32, 32)}),
+    ],
+)
+def test_the_sizes_that_a_network_sees_are_those_of_padded_images_and_their_windows(
+    window: int | None, seen: set[tuple[int, int]]
+) -> None:
+    class Source:
+        native = ((20, 40), (20, 64), (70, 120), (300, 64))
+
+    assert seen_sizes(Source(), FolderConfig(root="x", window=window), 32) == seen  # type: ignore[arg-type]

@@ -52,6 +52,7 @@ WHERE_NOT_WHAT = (
     "trainer.eval_batch_size",
     "trainer.precision",
     "trainer.accelerator",
+    "trainer.checkpointing",
     "trainer.devices",
     "trainer.nodes",
 )

@@ -118,5 +118,8 @@ class TrainerConfig:
     """auto, cpu or cuda."""
     devices: int = 1
     nodes: int = 1
+    checkpointing: bool = False
+    """Keep the input of a network's blocks alone for the backward pass, and compute each again in it: less memory for
+    about a third more time. The results stay what they are."""
     deterministic: bool = False
     """Ask torch for deterministic algorithms; slower on a GPU."""

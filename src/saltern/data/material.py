@@ -10,7 +10,7 @@ from saltern.config import AugmentConfig, DatasetConfig, TrainerConfig
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.batches import LoaderSettings, Share, TrainLoader, sample_maker, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
-from saltern.data.loading.evaluation import EvalBatch, eval_batches, sizes_vary
+from saltern.data.loading.evaluation import EvalBatch, eval_batches, seen_sizes, sizes_vary
 from saltern.data.source.dataset import Dataset, Sample, samples_of
 
 
@@ -108,6 +108,10 @@ class Material:
     def sizes_vary(self, source: ImageSource, rows: list[int], stride: int) -> bool:
         """Whether `eval_batches` of these rows have more than one size."""
         return sizes_vary(source, rows, self._config, stride)
+
+    def seen_sizes(self, stride: int) -> set[tuple[int, int]]:
+        """The sizes (height, width) in which networks of `stride` see the labelled and the test images."""
+        return set().union(*(seen_sizes(source, self._config, stride) for source in (self.labelled, self.test)))
 
     def train_size(self, stride: int) -> tuple[int, int]:
         """Height and width of a training batch, from one image as batches hold it."""

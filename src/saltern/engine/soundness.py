@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from saltern.errors import ConfigError
-from saltern.models import Outputs
+from saltern.models import Outputs, SegmentationNet
+from saltern.models.sizes import refuse_size
 from saltern.runtime import Runtime
 
 
@@ -22,7 +23,7 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
     them; it also finds, where `trainer.deterministic` is on, that a layer has no deterministic gradient.
 
     Raises:
-        ConfigError: no deterministic gradient; names the operation.
+        ConfigError: no deterministic gradient; names the operation. Images of a size that the network cannot take.
     """
     trial = deepcopy(network).train()
     images = torch.zeros(2, 3, *size, dtype=torch.uint8, device=runtime.device)
@@ -32,8 +33,10 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
                 outputs: Outputs = trial(images)
             heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
             torch.stack([logits.float().sum() for logits in heard]).sum().backward()
-        except RuntimeError as error:
+        except (RuntimeError, AssertionError, ValueError) as error:
             if "deterministic" not in str(error):
+                if isinstance(network, SegmentationNet):
+                    refuse_size(trial, network.sizes, network.name, size)
                 raise
             raise ConfigError(
                 f"trainer.deterministic=true: this network cannot be trained so ({str(error).split('.')[0]}). "

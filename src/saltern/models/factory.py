@@ -13,6 +13,7 @@ from saltern.errors import unknown
 from saltern.models.deeplabv2 import build_deeplabv2
 from saltern.models.heads import Heads, build_heads
 from saltern.models.outputs import Outputs
+from saltern.models.sizes import Size, Sizes, find_sizes, refuse_other_size
 from saltern.models.weights import IMAGENET, WeightsReport, from_hub, load_encoder_weights
 
 log = logging.getLogger(__name__)
@@ -21,30 +22,48 @@ log = logging.getLogger(__name__)
 class SegmentationNet(nn.Module):
     """`net` behind its own normalisation, with its heads.
 
-    Input (B, 3, H, W) RGB with values 0…255, uint8 or float; H and W multiples of `stride`.
+    Input (B, 3, H, W) RGB with values 0…255, uint8 or float; H and W multiples of `stride`, and where
+    `sizes.only` is set, exactly these.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, net: nn.Module, mean: list[float], std: list[float], stride: int, heads: Heads | None = None
+        self, net: nn.Module, config: ModelConfig, sizes: Sizes, name: str, heads: Heads | None = None
     ) -> None:
+        """`name` tells users which network it is; of `config` the normalisation counts."""
         super().__init__()
         self.net = net
         self.heads = heads
-        self.stride = stride
+        self.sizes = sizes
+        self.name = name
         self.weights_report: WeightsReport | None = None  # set where encoder weights came from a file
-        self.register_buffer("mean", 255.0 * torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", 255.0 * torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", 255.0 * torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255.0 * torch.tensor(config.std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Outputs:
-        """Logits (B, 1, H, W) of `image`, and what the heads say."""
+        """Logits (B, 1, H, W) of `image`, and what the heads say.
+
+        Raises:
+            ConfigError: the network takes one size alone, and not this one.
+        """
+        self.refuse((image.shape[2], image.shape[3]))
         normal = (image.float() - self.mean) / self.std
         if self.heads is None:
             return Outputs(self.net(normal))
         outputs: Outputs = self.heads(self.net, normal)
         return outputs
+
+    @property
+    def stride(self) -> int:
+        """What the sides of images are multiples of."""
+        return self.sizes.stride
+
+    def refuse(self, size: Size) -> None:
+        """Raise a ConfigError where the network takes one size alone, and not `size` (height, width)."""
+        if self.sizes.only is not None:
+            refuse_other_size(self.sizes.only, self.name, size)
 
     @property
     def encoder(self) -> nn.Module:
@@ -81,9 +100,9 @@ def _build_smp(config: ModelConfig, pretrained: bool) -> SegmentationNet:
     if weights == IMAGENET:
         with from_hub(config.encoder):
             net = _create(config, True if config.encoder.startswith("tu-") else IMAGENET)
-    stride = int(net.encoder.output_stride)
-    heads = build_heads(config.heads, net, config.architecture, stride)
-    model = SegmentationNet(net, config.mean, config.std, stride, heads)
+    sizes = _sizes(config, net)
+    heads = build_heads(config.heads, net, config.architecture, sizes.trial)
+    model = SegmentationNet(net, config, sizes, f"{config.architecture} with encoder {config.encoder}", heads)
     _load_file(model, weights)
     return model
 
@@ -92,10 +111,21 @@ def _build_deeplabv2(config: ModelConfig, pretrained: bool) -> SegmentationNet:
     assert isinstance(config, DeepLabV2Config)
     weights = config.encoder_weights if pretrained else None
     net = build_deeplabv2(config, imagenet=weights == IMAGENET)
-    heads = build_heads(config.heads, net, "deeplabv2", net.stride)
-    model = SegmentationNet(net, config.mean, config.std, net.stride, heads)
+    sizes = Sizes(net.stride)
+    heads = build_heads(config.heads, net, "deeplabv2", sizes.trial)
+    model = SegmentationNet(net, config, sizes, f"deeplabv2 with encoder {config.encoder}", heads)
     _load_file(model, weights)
     return model
+
+
+def _sizes(config: SmpConfig, net: Any) -> Sizes:
+    """The sizes of image that `net` takes in evaluation mode, in which no batch is too small."""
+    asked = config.options.get("img_size")
+    sides = [asked, asked] if isinstance(asked, int) else list(asked or ())
+    net.eval()
+    sizes = find_sizes(net, int(net.encoder.output_stride), [(sides[0], sides[1])] if len(sides) == 2 else [])
+    net.train()
+    return sizes
 
 
 def _load_file(model: SegmentationNet, weights: str | None) -> None:

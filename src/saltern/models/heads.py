@@ -8,6 +8,7 @@ from torch.nn.functional import interpolate
 
 from saltern.config import ConfigError, HeadsConfig
 from saltern.models.outputs import Outputs
+from saltern.models.sizes import Size, run_empty
 
 LEVELS: dict[str, tuple[str, ...]] = {
     "unet": ("blocks",),
@@ -21,9 +22,6 @@ LEVELS: dict[str, tuple[str, ...]] = {
     "dpt": ("fusion_blocks",),
 }
 """Architecture → the parts of its decoder whose results are features of several sizes. The others have one size."""
-
-_TRIAL = 8
-"""Sides of the trial image, in strides: enough for the deepest pooling, that of PAN."""
 
 
 class _Tap:
@@ -45,8 +43,8 @@ class Heads(nn.Module):
     - `empty`: see `Presence`, on the encoder's deepest features.
     """
 
-    def __init__(self, config: HeadsConfig, net: Any, architecture: str, stride: int) -> None:
-        """`net` has an `encoder`, and for heads on several sizes SMP's `decoder` and `segmentation_head`.
+    def __init__(self, config: HeadsConfig, net: Any, architecture: str, size: Size) -> None:
+        """`net` takes images of `size`; it has an `encoder`, and SMP's `decoder` and head where several sizes count.
 
         Raises:
             ConfigError: a head that the architecture cannot carry.
@@ -57,7 +55,7 @@ class Heads(nn.Module):
         if several:
             _listen(net, architecture, config, self._levels, self._decoder)
         net.encoder.register_forward_hook(self._encoder)
-        _try(net, stride)
+        run_empty(net, size)
         levels = [level.shape[1] for level in self._features()] if several else []
         if several and len(levels) < 2:
             raise ConfigError(
@@ -136,13 +134,13 @@ class Presence(nn.Module):
         return logit
 
 
-def build_heads(config: HeadsConfig, net: nn.Module, architecture: str, stride: int) -> Heads | None:
-    """The heads of `net` that `config` asks for; None where it asks for none.
+def build_heads(config: HeadsConfig, net: nn.Module, architecture: str, size: Size) -> Heads | None:
+    """The heads of `net` that `config` asks for; None where it asks for none. `net` takes images of `size`.
 
     Raises:
         ConfigError: a head that the architecture cannot carry.
     """
-    return Heads(config, net, architecture, stride) if config != HeadsConfig() else None
+    return Heads(config, net, architecture, size) if config != HeadsConfig() else None
 
 
 def _asked(config: HeadsConfig) -> str:
@@ -173,15 +171,6 @@ def _by_size(seen: list[Tensor], finest: Tensor) -> list[Tensor]:
     by_area = {item.shape[2] * item.shape[3]: item for item in seen}
     finest_area = finest.shape[2] * finest.shape[3]
     return [*(by_area[area] for area in sorted(by_area) if area < finest_area), finest]
-
-
-@torch.no_grad()
-def _try(net: nn.Module, stride: int) -> None:
-    """Run `net` once on an empty image."""
-    was = net.training
-    net.eval()
-    net(torch.zeros(1, 3, _TRIAL * stride, _TRIAL * stride))
-    net.train(was)
 
 
 def _widen(head: nn.Module, channels: int, wider: int) -> None:

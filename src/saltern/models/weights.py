@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickletools import genops
 from typing import IO, Any
@@ -13,12 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from saltern.config import ConfigError
+from saltern.models.fitting import fit_names, resampling
 
 IMAGENET = "imagenet"
 """The `encoder_weights` that come from the hub."""
-
-PREFIXES = ("module.", "model.", "net.", "encoder.", "backbone.")
-"""What training frameworks put before the encoder's own keys."""
 
 _ZIP = b"PK\x03\x04"
 _OLD_PICKLES = 5
@@ -31,12 +29,16 @@ class _Refused(Exception):
 
 @dataclass(frozen=True)
 class WeightsReport:
-    """Which keys of a file fitted: `matched` were loaded, `missing` stay random, `unexpected` were left."""
+    """Which keys of a file fitted: `matched` were loaded, `missing` stay random, `unexpected` were left.
+
+    `resampled` are those of `matched` that had the shape of another grid or patch of a vision transformer.
+    """
 
     matched: list[str]
     missing: list[str]
     unexpected: list[str]
     reshaped: list[str]
+    resampled: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:
@@ -50,6 +52,8 @@ class WeightsReport:
             names: list[str] = getattr(self, label)
             shown = f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
             parts.append(f"{len(names)} {'of another shape' if label == 'reshaped' else label}{shown}")
+        if self.resampled:
+            parts.insert(1, f"of them resampled to this grid of patches: {', '.join(self.resampled)}")
         return ", ".join(parts)
 
 
@@ -70,6 +74,8 @@ def from_hub(encoder: str) -> Iterator[None]:
 def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
     """Copy the tensors of a .safetensors or .pth file into `encoder` where name and shape agree; no code is run.
 
+    Names and shapes as `fit_names` and `resampling` make them agree.
+
     Raises:
         ConfigError: no such file, not readable as weights, not one tensor fits, or one that fits cannot be right: not
             finite, a negative variance, whole numbers for weights, sparse, quantised or without values.
@@ -77,13 +83,16 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
     file = Path(path).expanduser()
     found = _read(file)
     own = encoder.state_dict()
-    found = _strip(found, set(own))
-    matched = [key for key in own if key in found and found[key].shape == own[key].shape]
+    found = fit_names(found, set(own))
+    other = [key for key in own if key in found and found[key].shape != own[key].shape]
+    ways = {key: way for key in other if (way := resampling(encoder, key, tuple(found[key].shape)))}
+    matched = [key for key in own if key in found and (key not in other or key in ways)]
     report = WeightsReport(
         matched=matched,
         missing=[key for key in own if key not in found and not key.endswith("num_batches_tracked")],
         unexpected=[key for key in found if key not in own],
-        reshaped=[key for key in own if key in found and found[key].shape != own[key].shape],
+        reshaped=[key for key in other if key not in ways],
+        resampled=list(ways),
     )
     if not any(own[key].ndim > 1 for key in matched):
         raise ConfigError(
@@ -92,12 +101,13 @@ def load_encoder_weights(encoder: nn.Module, path: str | Path) -> WeightsReport:
             "Expected weights of the same encoder."
         )
     fitting = {key: _like(own[key], found[key], f"model.encoder_weights={file}: {key}") for key in matched}
+    fitting |= {key: way(fitting[key]) for key, way in ways.items()}
     encoder.load_state_dict({**own, **fitting})
     return report
 
 
 def _like(own: Tensor, found: Tensor, where: str) -> Tensor:
-    """`found` in the type of `own`, whose shape it has."""
+    """The values of `found` in the type of `own`."""
     if found.is_meta:
         raise ConfigError(f"{where} has no values (device meta). Save the weights of a network that has some.")
     if found.layout != torch.strided or found.is_quantized:
@@ -181,21 +191,3 @@ def _reason(error: Exception) -> str:
         return f"not read as weights: {text}."
     reason = text.splitlines()[0] if text and "weights_only" not in text else "no state dict of tensors"
     return f"not readable as weights ({type(error).__name__}: {reason}). Is the download complete?"
-
-
-def _strip(found: dict[str, Tensor], own: set[str]) -> dict[str, Tensor]:
-    """`found` without a prefix that a framework put before the keys, or with timm's, where more of them fit then."""
-    while True:
-        variants = [
-            {key.removeprefix(prefix): value for key, value in found.items() if key.startswith(prefix)}
-            for prefix in PREFIXES
-        ]
-        variants.append({f"model.{key}": value for key, value in found.items()})
-        best = max(variants, key=lambda keys: sum(key in own for key in keys))
-        if sum(key in own for key in best) > sum(key in own for key in found):
-            found = best
-            continue
-        nested = next((keys for keys in variants[:-1] if len(keys) == len(found)), None)
-        if nested is None or any(key in own for key in found):
-            return found
-        found = nested

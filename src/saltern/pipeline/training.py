@@ -37,6 +37,7 @@ from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.models import SegmentationNet, build_model
+from saltern.models.checkpointing import checkpoint_blocks
 from saltern.models.weights import WeightsReport
 from saltern.pipeline.all_images import all_facts, planned_lengths
 from saltern.pipeline.finishing import finish_run
@@ -146,6 +147,8 @@ def _begin(job: Job) -> None:
         network = build_model(job.config.model)
         material = job.material
         material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
+        for size in sorted(material.seen_sizes(network.stride)) if network.sizes.only else []:
+            network.refuse(size)
         refuse_still_phases(_placed(job, network), job.config.schedule)
         first, phase = next(iter(job.config.schedule.phases.items()))
         if (phase.freeze_encoder or phase.freeze_batchnorm) and getattr(
@@ -156,7 +159,10 @@ def _begin(job: Job) -> None:
 
 
 def _placed(job: Job, network: SegmentationNet) -> SegmentationNet:
-    """The network on its device, with what its output does not depend on frozen."""
+    """The network on its device, with what its output does not depend on frozen, and checkpoints where asked for."""
+    if job.config.trainer.checkpointing:
+        blocks = checkpoint_blocks(network.net, network.name)
+        log.info("%d blocks keep their input alone and are computed twice, such as %s", len(blocks), blocks[0])
     placed: SegmentationNet = job.runtime.place(network, channels_last=job.config.trainer.channels_last)
     idle = freeze_idle(placed, job.material.train_size(network.stride), job.runtime)
     if idle:

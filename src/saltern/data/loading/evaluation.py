@@ -12,6 +12,7 @@ from saltern.data.loading.batches import LoaderSettings, pinned
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.geometry import Fit, pad_image, plan_fit, scale_image
 from saltern.data.loading.threads import ahead, in_threads
+from saltern.data.loading.windows import plan_windows
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,15 @@ def eval_batches(
 def sizes_vary(source: ImageSource, rows: Sequence[int] | np.ndarray, dataset: DatasetConfig, stride: int) -> bool:
     """Whether `rows` come to the network in more than one size."""
     return len({plan_fit(source.native[row], stride, dataset).padded for row in rows}) > 1
+
+
+def seen_sizes(source: ImageSource, dataset: DatasetConfig, stride: int) -> set[tuple[int, int]]:
+    """The sizes (height, width) in which the network sees the images of `source`, whole or in windows."""
+    whole = {plan_fit(native, stride, dataset).padded for native in source.native}
+    if dataset.window is None:
+        return whole
+    cut = {size: plan_windows(size, dataset.window, stride)[0] for size in whole if max(size) > dataset.window}
+    return {(cut[size].height, cut[size].width) if size in cut else size for size in whole}
 
 
 def _eval_batch(source: ImageSource, members: list[tuple[int, Fit]], with_truth: bool, pin: bool) -> EvalBatch:
