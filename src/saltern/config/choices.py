@@ -22,7 +22,9 @@ MONITORS = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 VIEWS = ("identity", "hflip", "vflip", "rot90", "rot180", "rot270", "transpose", "antitranspose")
 START_FROM = ("last", "best")
 PADDINGS = ("reflect", "edge", "constant")
-CACHES = ("auto", "memory", "file", "none")
+CACHES = ("auto", "memory", "file", "none", "device")
+DEVICE_TRANSFORMS = ("HorizontalFlip", "VerticalFlip", "Affine", "ShiftScaleRotate", "RandomBrightnessContrast")
+"""Those of TRANSFORMS that can be done on the device, which `dataset.cache=device` asks for."""
 
 ARCHITECTURES = (
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",

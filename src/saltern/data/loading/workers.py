@@ -1,9 +1,9 @@
 """Processes that make batches ahead of time, in memory that they share with the trainer.
 
-Not torch's DataLoader, since that hands every batch over as a new file of shared memory, mapped and unmapped: with the same
-cache, keys and code it delivered 0.32 times as many images at two workers with a flip alone, 0.58 times with `augment=light`, and
-1.05 times without workers (`benchmarks/loading.py`: 1,600 images of 101 x 101 in batches of 16, medians of seven turns on two
-CPU cores that nothing else used).
+Not torch's DataLoader, which hands every tensor over as a new file of shared memory. With the same cache, keys and code
+it delivered 0.33 and 0.32 times as many images at one and two workers with a flip alone, 0.58 times at both with
+`augment=light`, and 1.05 and 1.03 times without workers. (1,600 images of 101 x 101 in batches of 16, medians of seven
+turns on two CPU cores; `benchmarks/loading.py` does it again.)
 """
 
 import mmap
