@@ -167,6 +167,20 @@ def test_an_epoch_is_the_same_whenever_it_is_asked_for_and_however_the_ranks_are
     assert seen >= 8
 
 
+@pytest.mark.gpu
+def test_a_gpu_gives_the_batches_of_the_cpu() -> None:
+    lively = augment(WARPS[0], *LEVELS, *FLIPS)
+    settings = LoaderSettings(stride=32, batch_size=4, seed=2)
+    _, on_cpu = both(Drawn(), config("constant", [40, 20]), lively, settings)
+    cuda = torch.device("cuda", 0)
+    make = DeviceBatches(DeviceImages.of(Drawn(), cuda), config("constant", [40, 20]), lively, settings)
+    on_gpu = train_loader(Drawn(), range(N), config("constant", [40, 20]), lively, settings, make)
+    for first, second in pairs(on_cpu, on_gpu):
+        assert second.images.device == second.targets.device == cuda
+        assert (first.images.int() - second.images.cpu().int()).abs().max() <= 1
+        assert (first.targets != second.targets.cpu()).float().mean() < 0.001
+
+
 def test_images_of_two_sizes_are_refused_by_name() -> None:
     with pytest.raises(DataError, match=r"'image0' is 37 x 29 and 'image10' is 37 x 30\. Set dataset\.resize"):
         DeviceImages.of(Drawn(odd_one=(37, 30)), CPU)
