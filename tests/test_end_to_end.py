@@ -355,6 +355,13 @@ def test_folds_by_multirun_then_tune_equal_the_whole_run(place: Path) -> None:
     assert submissions[0] == submissions[1]
 
 
+def test_images_kept_on_the_device_give_the_same_weights(place: Path) -> None:
+    done = process("train", *TINY, "name=kept", "dataset.cache=device", "trainer.folds=[0]", cwd=place)
+    assert done.returncode == 0, done.stdout + done.stderr
+    weights = [(place / "outputs" / name / "fold_0/best.safetensors").read_bytes() for name in ("a", "kept")]
+    assert weights[0] == weights[1]
+
+
 @pytest.mark.slow
 def test_two_processes_train_predict_and_finish_a_run(place: Path) -> None:
     """DDP over gloo: every labelled and every test image is predicted once, by one of the two."""

@@ -63,7 +63,7 @@ class Job:
     def loading(self) -> Loading:
         """How this process reads its share of the images."""
         share = Share(self.runtime.rank, self.runtime.world_size)
-        return Loading.of(self.config.trainer, share, pin=self.runtime.device.type == "cuda")
+        return Loading.of(self.config.trainer, share, self.runtime.device)
 
     @cached_property
     def folds(self) -> pd.DataFrame:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from saltern.config import RunConfig, compose_config
+from saltern.data.loading.batches import Share
 from saltern.data.material import Loading, Material
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
@@ -43,7 +44,9 @@ def paths(tmp_path: Path) -> list[Path]:
 def stored(folder: Path, paths: list[Path], *overrides: str) -> dict[str, np.ndarray]:
     config: RunConfig = compose_config("run", [*SMALL, f"dataset.root={folder / 'sample'}", *overrides])
     material = Material(config.dataset, config.augment)
-    images = Images(material, material.labelled, list(range(12)), Loading.of(config.trainer))
+    images = Images(
+        material, material.labelled, list(range(12)), Loading.of(config.trainer, Share(), torch.device("cpu"))
+    )
     name = "-".join(overrides).replace("=", "_") or "plain"
     shards = Members(start(config.trainer), config, paths).store(images, folder / name / "p_", Progress())
     assert shards == sorted((folder / name).iterdir())

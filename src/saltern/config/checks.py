@@ -34,6 +34,8 @@ def check_run(config: RunConfig) -> None:
     _check_trainer(config.trainer)
     _check_keep(config.trainer, config.schedule)
     check_endings(config)
+    if config.dataset.cache == "device":
+        _check_on_device(config)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
 
@@ -74,6 +76,16 @@ def _check_dataset(dataset: DatasetConfig) -> None:
             _require(getattr(dataset, key) >= 2, f"dataset.{key}", getattr(dataset, key), "at least 2")
     if isinstance(dataset, FolderConfig):
         _check_folder(dataset)
+
+
+def _check_on_device(config: RunConfig) -> None:
+    for number, transform in enumerate(config.augment.transforms):
+        known = ", ".join(choices.DEVICE_TRANSFORMS)
+        what = f"one of {known}, where dataset.cache=device; any other needs dataset.cache=auto"
+        good = transform.name in choices.DEVICE_TRANSFORMS
+        _require(good, f"augment.transforms[{number}].name", transform.name, what)
+    what = "0 where dataset.cache=device, since the device makes the batches"
+    _require(config.trainer.workers == 0, "trainer.workers", config.trainer.workers, what)
 
 
 def _check_folder(dataset: FolderConfig) -> None:

@@ -24,7 +24,9 @@ START_FROM = ("last", "best")
 KEEPS = ("best", "last", "average")
 SOUPS = ("best", "last")
 PADDINGS = ("reflect", "edge", "constant")
-CACHES = ("auto", "memory", "file", "none")
+CACHES = ("auto", "memory", "file", "none", "device")
+DEVICE_TRANSFORMS = ("HorizontalFlip", "VerticalFlip", "Affine", "ShiftScaleRotate", "RandomBrightnessContrast")
+"""Those of TRANSFORMS that can be done on the device, which `dataset.cache=device` asks for."""
 
 ARCHITECTURES = (
     "unet", "unetplusplus", "manet", "linknet", "fpn", "pspnet", "deeplabv3", "deeplabv3plus",

@@ -31,7 +31,8 @@ class DatasetConfig:
     """The least share of a window that its neighbour covers too."""
     cache: str = "auto"
     """Where decoded images are kept: `memory`, a memory-mapped `file`, `none` (decode each time), or `auto`: in memory
-    while all of a table fit into cache_mb, else in a file."""
+    while all of a table fit into cache_mb, else in a file. `device`: as auto, and for training on the device too, where
+    batches are then cut and augmented; for images of one size and the transforms of DEVICE_TRANSFORMS."""
     cache_mb: int = 4096
     cache_dir: str | None = None
     """Where cache files go; null: $XDG_CACHE_HOME/saltern, that is ~/.cache/saltern."""

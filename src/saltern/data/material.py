@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import torch
 
 from saltern.config import AugmentConfig, DatasetConfig, TrainerConfig
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.batches import LoaderSettings, Share, TrainLoader, sample_maker, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
 from saltern.data.loading.evaluation import EvalBatch, eval_batches, seen_sizes, sizes_vary
+from saltern.data.loading.on_device import DeviceBatches, DeviceImages
 from saltern.data.source.dataset import Dataset, Sample, samples_of
 
 
@@ -22,12 +24,18 @@ class Loading:
     eval_batch_size: int
     workers: int = 0
     share: Share = field(default_factory=Share)
-    pin: bool = False
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """Where the process computes, and keeps its images where `dataset.cache=device`."""
+
+    @property
+    def pin(self) -> bool:
+        """Whether batches are page-locked: for a GPU."""
+        return self.device.type == "cuda"
 
     @classmethod
-    def of(cls, trainer: TrainerConfig, share: Share | None = None, *, pin: bool = False) -> "Loading":
-        """What `trainer` says, for one process's share."""
-        return cls(trainer.batch_size, trainer.eval_batch_size, trainer.workers, share or Share(), pin)
+    def of(cls, trainer: TrainerConfig, share: Share, device: torch.device) -> "Loading":
+        """What `trainer` says, for one process's share and device."""
+        return cls(trainer.batch_size, trainer.eval_batch_size, trainer.workers, share, device)
 
     def evaluating(self, stride: int) -> LoaderSettings:
         """Settings for whole images."""
@@ -46,6 +54,7 @@ class Material:
         self._config = dataset
         self._augment = augment
         self._shared = processes > 1
+        self._on_device: DeviceImages | None = None
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -94,10 +103,21 @@ class Material:
         """Training batches of labelled images.
 
         Raises:
-            ConfigError: an augmentation that cannot be built.
-            DataError: images that make no batches; see `train_loader`.
+            ConfigError: an augmentation that cannot be built, or not be done where the images are.
+            DataError: images that make no batches, or do not fit where they are to be kept; see `train_loader`.
         """
-        return train_loader(self.labelled, rows, self._config, self._augment, loading.training(stride, seed))
+        settings = loading.training(stride, seed)
+        make = None
+        if self._config.cache == "device":
+            make = DeviceBatches(self._on(loading.device), self._config, self._augment, settings)
+        return train_loader(self.labelled, rows, self._config, self._augment, settings, make)
+
+    def _on(self, device: torch.device) -> DeviceImages:
+        """The labelled images on `device`, brought there once for all folds."""
+        if self._on_device is None:
+            self._on_device = DeviceImages.of(self.labelled, device)
+        assert self._on_device.masks.device == device, f"{device} is not where the images are"
+        return self._on_device
 
     def eval_batches(
         self, source: ImageSource, rows: list[int], loading: Loading, stride: int, *, with_truth: bool = False

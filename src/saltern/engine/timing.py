@@ -55,7 +55,7 @@ def seconds_per_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtim
     optimizer = build_optimizer(trial, recipe.optim, phase.lr)
     seconds, images = [], []
     with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
-        batches = iter(data.batches(0, Schedule(recipe.schedule).at(0, {}).sampling))
+        batches = iter(data.batches(0, Schedule(recipe.schedule).at(0).sampling))
         began = time.perf_counter()
         for batch in islice(batches, STEPS + 1):
             _step(trial, loss, optimizer, batch, recipe, runtime)

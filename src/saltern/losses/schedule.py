@@ -1,6 +1,7 @@
 """Losses by name, weighted sums of them, and the phase that an epoch belongs to."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -62,6 +63,10 @@ class WeightedSum(nn.Module):
         return total, {name: value.detach() for name, value in values.items()}
 
 
+NONE_ENDED: Mapping[str, int] = MappingProxyType({})
+"""Every phase takes the epochs that the schedule gives it."""
+
+
 class Position(NamedTuple):
     """Where in a schedule an epoch lies."""
 
@@ -105,7 +110,7 @@ class Schedule:
         """Epochs of all phases together."""
         return sum(self.lengths(ended).values())
 
-    def at(self, epoch: int, ended: Mapping[str, int]) -> Position:
+    def at(self, epoch: int, ended: Mapping[str, int] = NONE_ENDED) -> Position:
         """The phase of `epoch`, counted from 0 to below `total(ended)`.
 
         Raises:

@@ -32,6 +32,37 @@ class Augment:
     def __init__(self, transforms: Sequence[Any]) -> None:
         self._pipeline = A.Compose(list(transforms)) if transforms else None
 
+    @property
+    def transforms(self) -> list[Any]:
+        """The library's transforms, in order."""
+        return [] if self._pipeline is None else list(self._pipeline.transforms)
+
+    def draw(self, size: tuple[int, int], random: np.random.Generator) -> list[dict[str, Any] | None]:
+        """What a call would do to an image of `size` (height, width), by the same draws, without its pixels.
+
+        For transforms that keep the size, and look at no pixel to draw.
+
+        Returns:
+            For each transform its parameters, as the library's `apply` takes them; None where its `p` leaves it out.
+        """
+        if self._pipeline is None:
+            return []
+        self._seed(random)
+        self._pipeline.py_random.random()  # a call begins by asking whether anything is done, which is certain
+        blank = {"image": np.broadcast_to(np.uint8(0), (*size, 3))}
+        drawn: list[dict[str, Any] | None] = []
+        for transform in self.transforms:
+            if not transform.should_apply():
+                drawn.append(None)
+                continue
+            params = transform.update_transform_params(transform.get_params(), blank)
+            drawn.append(params | transform.get_params_dependent_on_data(params, blank))
+        return drawn
+
+    def _seed(self, random: np.random.Generator) -> None:
+        assert self._pipeline is not None, "nothing to be drawn"
+        self._pipeline.set_random_state(random, python_random.Random(int(random.integers(1 << 62))))
+
     def __call__(
         self, image: np.ndarray, mask: np.ndarray, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +73,7 @@ class Augment:
         """
         if self._pipeline is None:
             return image, mask
-        self._pipeline.set_random_state(random, python_random.Random(int(random.integers(1 << 62))))
+        self._seed(random)
         try:
             done = self._pipeline(image=image, mask=mask)
         except Exception as error:  # the library raises what its arrays raise, such as for a crop beyond the image

@@ -95,7 +95,7 @@ class _Maker:
 
     def sample(self, showing: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
         """Image uint8 (H, W, 3) and mask uint8 (H, W) of a row as the epoch's batch holds them when it shows it."""
-        random = np.random.default_rng([self._settings.seed, 1, epoch, showing])
+        random = generator(self._settings.seed, epoch, showing)
         row = showing % len(self._source.samples)
         image, mask = self._augment(self._source.image(row), self._source.mask(row), random)
         if self._crop is not None:
@@ -128,16 +128,30 @@ def batch_maker(
     return _Maker(source, dataset, augment, settings).batch
 
 
+def generator(seed: int, epoch: int, showing: int) -> np.random.Generator:
+    """Of all that is drawn for one showing of an image in one epoch: its augmentation first, then its crop."""
+    return np.random.default_rng([seed, 1, epoch, showing])
+
+
+def corner(whole: tuple[int, int], size: tuple[int, int], random: np.random.Generator) -> tuple[int, int]:
+    """Top and left of a random rectangle of `size` in an image of `whole` size; both (height, width)."""
+    top = int(random.integers(whole[0] - size[0] + 1))
+    return top, int(random.integers(whole[1] - size[1] + 1))
+
+
 def random_crop(
     image: np.ndarray, mask: np.ndarray, size: tuple[int, int], border: str, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """A rectangle of `size` (height, width) at a random place; smaller images are padded to it first."""
     fit = plan_pad((mask.shape[0], mask.shape[1]), size, border)
     image, mask = pad_image(image, fit), pad_mask(mask, fit)
-    top = int(random.integers(mask.shape[0] - size[0] + 1))
-    left = int(random.integers(mask.shape[1] - size[1] + 1))
+    top, left = corner((mask.shape[0], mask.shape[1]), size, random)
     part = np.s_[top : top + size[0], left : left + size[1]]
     return image[part], mask[part]
+
+
+BatchesOf = Callable[[Sequence[Key]], Iterator[tuple[Tensor, Tensor]]]
+"""Keys → the batch of each: images uint8 (B, H, W, 3), targets uint8 (B, H, W)."""
 
 
 class TrainLoader:
@@ -150,8 +164,10 @@ class TrainLoader:
     images that cannot be divided evenly sit out the epoch, others in the next.
     """
 
-    def __init__(self, maker: _Maker, rows: np.ndarray, settings: LoaderSettings) -> None:
-        self._maker, self._rows, self._settings = maker, rows, settings
+    def __init__(
+        self, maker: _Maker, rows: np.ndarray, settings: LoaderSettings, make: BatchesOf | None = None
+    ) -> None:
+        self._maker, self._rows, self._settings, self._make = maker, rows, settings, make
         self._epoch = 0
         self._sampling: float | None = None
         share = len(rows) // settings.share.world_size
@@ -191,10 +207,15 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         keys = list(self.keys())
-        made = self._started().batches(keys) if self._settings.workers else ahead(self._tensors, keys)
+        made = self._made(keys)
         for (_, showings), (images, targets) in zip(keys, made, strict=True):
             rows = self._maker.rows(showings)
             yield Batch(images.permute(0, 3, 1, 2), targets[:, None], torch.tensor(rows), self._maker.ids(rows))
+
+    def _made(self, keys: list[Key]) -> Iterator[tuple[Tensor, Tensor]]:
+        if self._make is not None:
+            return self._make(keys)
+        return self._started().batches(keys) if self._settings.workers else ahead(self._tensors, keys)
 
     def _started(self) -> Workers:
         """The workers, started at the first use and kept from epoch to epoch."""
@@ -220,8 +241,11 @@ def train_loader(
     dataset: DatasetConfig,
     augment: AugmentConfig,
     settings: LoaderSettings,
+    make: BatchesOf | None = None,
 ) -> TrainLoader:
     """Training batches of `rows` (positions in the table that `source` was opened for).
+
+    `make` makes them in another place than this process and its workers, such as `on_device.DeviceBatches`.
 
     Raises:
         ConfigError: an augmentation that cannot be built.
@@ -234,4 +258,4 @@ def train_loader(
     maker = _Maker(source, dataset, augment, settings)
     first_of_size = {source.scaled[row]: int(row) for row in reversed(positions)}
     maker.batch((0, tuple(first_of_size.values())[-8:]))  # refuses different sizes now, not in the middle of an epoch
-    return TrainLoader(maker, positions, settings)
+    return TrainLoader(maker, positions, settings, make)

@@ -155,7 +155,7 @@ class ImageCache(ImageSource):
 
 
 def open_source(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig, *, shared: bool = False) -> ImageSource:
-    """The pixels of `table` (such as `dataset.train`), cached as `config.cache` asks.
+    """The pixels of `table` (such as `dataset.train`), cached as `config.cache` asks; `device` as `auto`, in the host.
 
     Where they are `shared` by several processes of this machine they are decoded once, into a cache file, in place of
     once a process, into memory.
@@ -168,7 +168,8 @@ def open_source(dataset: Dataset, table: pd.DataFrame, config: DatasetConfig, *,
     """
     if config.cache == "none" or not len(table):
         return ImageSource(dataset, table, config)
-    in_memory = config.cache == "memory" or (config.cache == "auto" and _megabytes(table, config) <= config.cache_mb)
+    fits = config.cache in ("auto", "device") and _megabytes(table, config) <= config.cache_mb
+    in_memory = config.cache == "memory" or fits
     if in_memory and not shared:
         return ImageCache(dataset, table, config)
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"

@@ -12,7 +12,8 @@ from saltern.data.source.masks import VOID
 if TYPE_CHECKING:
     from torch import Tensor
 
-_BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "edge": cv2.BORDER_REPLICATE, "constant": cv2.BORDER_CONSTANT}
+BORDERS = {"reflect": cv2.BORDER_REFLECT_101, "edge": cv2.BORDER_REPLICATE, "constant": cv2.BORDER_CONSTANT}
+"""`dataset.pad` → OpenCV's code for it."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,13 @@ def pad_image(image: np.ndarray, fit: Fit) -> np.ndarray:
     Reflection leaves out the border pixel (… 2 1 | 0 1 2 …) and goes on where the pad exceeds the side.
     """
     sides = (fit.top, fit.bottom, fit.left, fit.right)
-    return cv2.copyMakeBorder(image, *sides, _BORDERS[fit.border]) if any(sides) else image
+    return cv2.copyMakeBorder(image, *sides, BORDERS[fit.border]) if any(sides) else image
 
 
 def pad_mask(mask: np.ndarray, fit: Fit) -> np.ndarray:
     """`mask` uint8 (H, W) of `fit.scaled` size → network size, padded as the image is; a constant border is void."""
     sides = (fit.top, fit.bottom, fit.left, fit.right)
-    return cv2.copyMakeBorder(mask, *sides, _BORDERS[fit.border], value=VOID) if any(sides) else mask
+    return cv2.copyMakeBorder(mask, *sides, BORDERS[fit.border], value=VOID) if any(sides) else mask
 
 
 def fit_image(image: np.ndarray, fit: Fit) -> np.ndarray:
