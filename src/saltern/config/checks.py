@@ -121,6 +121,9 @@ def _check_model(model: ModelConfig) -> None:
         value = getattr(model, key)
         _require(len(value) == 3, f"model.{key}", value, "three numbers, one per RGB channel")
     _require(min(model.std) > 0, "model.std", model.std, "positive numbers")
+    for key in ("deep_supervision", "empty"):
+        weight = getattr(model.heads, key)
+        _require(weight is None or weight > 0, f"model.heads.{key}", weight, "null or a positive number")
     if isinstance(model, SmpConfig):
         _one_of(model.architecture, "model.architecture", choices.ARCHITECTURES)
         if not model.encoder.startswith("tu-"):

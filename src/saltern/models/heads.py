@@ -73,15 +73,16 @@ class Heads(nn.Module):
 
     def forward(self, net: nn.Module, images: Tensor) -> Outputs:
         """What `net` and its heads make of normalised `images` (B, 3, H, W)."""
-        self._forget()
-        logits = net(images)
-        deep: tuple[Tensor, ...] = ()
-        if self.deep is not None and self.training:
-            coarser = self._features()[:-1]
-            deep = tuple(head(level) for head, level in zip(self.deep, coarser, strict=True))
-        presence = None if self.presence is None else self.presence(self._deepest())
-        self._forget()
-        return Outputs(logits, presence, deep)
+        try:
+            logits = net(images)
+            deep: tuple[Tensor, ...] = ()
+            if self.deep is not None and self.training:
+                coarser = self._features()[:-1]
+                deep = tuple(head(level) for head, level in zip(self.deep, coarser, strict=True))
+            presence = None if self.presence is None else self.presence(self._deepest())
+            return Outputs(logits, presence, deep)
+        finally:
+            self._forget()  # also where memory ran out, which the features would go on filling
 
     def _features(self) -> list[Tensor]:
         return _by_size(self._levels.seen, self._decoder.seen[-1])
