@@ -75,6 +75,15 @@ def test_presence_reads_mean_and_maximum_of_the_deepest_features() -> None:
     assert expected.shape == (2, 1)
 
 
+def test_presence_is_finer_than_half_precision_where_the_network_is_not() -> None:
+    network = small(HeadsConfig(empty=0.1)).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = said(network, images(8))
+    assert outputs.logits.dtype == torch.bfloat16
+    assert outputs.presence.dtype == torch.float32
+    assert not torch.equal(outputs.presence, outputs.presence.bfloat16().float())
+
+
 def test_a_deep_mask_is_a_projection_of_a_coarser_level_and_comes_in_training_alone() -> None:
     network = small(HeadsConfig(deep_supervision=0.3))
     levels: list[Tensor] = []
@@ -184,7 +193,7 @@ def test_a_copy_listens_to_its_own_network() -> None:
 
 
 def test_of_a_step_that_failed_half_way_nothing_is_kept() -> None:
-    """Else its features would stay in memory, just where that ran out, and a network that holds some cannot be copied."""
+    """Else its features would stay in memory, just where that ran out; and a network that holds some has no copy."""
     network = small().eval()
     expected = said(network)
     handle = network.net.segmentation_head.head.register_forward_hook(_lose)

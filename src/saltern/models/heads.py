@@ -125,15 +125,20 @@ class Hypercolumn(nn.Module):
 
 
 class Presence(nn.Module):
-    """One logit, whether an image holds any foreground, from the mean and the maximum of features (B, C, h, w)."""
+    """One logit, whether an image holds any foreground, from the mean and the maximum of features (B, C, h, w).
+
+    In float32 whatever the network computes in: images are told apart by it, and half precision has few numbers.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(2 * channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, 1)."""
-        logit: Tensor = self.linear(torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1))
+        """(B, 1), float32."""
+        features = features.float()
+        with torch.autocast(features.device.type, enabled=False):
+            logit: Tensor = self.linear(torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1))
         return logit
 
 
