@@ -101,6 +101,8 @@ def test_without_presence_a_shard_has_the_bytes_of_plain_safetensors(tmp_path: P
     store = write(tmp_path / "a", {"x": np.full((2, 3), 0.25)})
     assert not store.has_presence
     assert store.presence("x") is None
+    with pytest.raises(RunError, match="nothing is stored for the id 'y'"):
+        store.presence("y")
     save_file({"x": np.full((2, 3), 0.25, np.float16)}, tmp_path / "plain")
     assert (tmp_path / "a/p_00000.safetensors").read_bytes() == (tmp_path / "plain").read_bytes()
 

@@ -15,10 +15,6 @@ def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _gate(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and _number(value) and 0 <= value < 1)
-
-
 @dataclass(frozen=True)
 class Decision:
     """Three or four numbers, tuned on out-of-fold probabilities; the defaults are the neutral decision.
@@ -37,11 +33,12 @@ class Decision:
     no such probability is stored."""
 
     def __post_init__(self) -> None:
+        gate = self.presence_gate
         for key, good, expected in (
             ("threshold", _number(self.threshold) and 0 <= self.threshold < 1, "a number from 0 to below 1"),
             ("min_area", type(self.min_area) is int and self.min_area >= 0, "a whole number of pixels, 0 or more"),
             ("empty_gate", _number(self.empty_gate) and 0 <= self.empty_gate < 1, "a number from 0 to below 1"),
-            ("presence_gate", _gate(self.presence_gate), "a number from 0 to below 1"),
+            ("presence_gate", gate is None or (_number(gate) and 0 <= gate < 1), "a number from 0 to below 1"),
         ):
             if not good:
                 raise RunError(f"{key}={getattr(self, key)!r} is no part of a decision: expected {expected}.")

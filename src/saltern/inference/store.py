@@ -131,10 +131,13 @@ class ProbStore:
         Raises:
             RunError: nothing is stored under `id`, or its shard can no longer be read.
         """
+        probs: Probs = self._handle(self._shard_of(id)).get_tensor(id)
+        return probs
+
+    def _shard_of(self, id: str) -> Path:
         if id not in self._where:
             raise RunError(f"{self.folder}: nothing is stored for the id {id!r}; {_mend(self.folder)}.")
-        probs: Probs = self._handle(self._where[id]).get_tensor(id)
-        return probs
+        return self._where[id]
 
     @property
     def has_presence(self) -> bool:
@@ -142,7 +145,12 @@ class ProbStore:
         return bool(self._presence)
 
     def presence(self, id: str) -> float | None:
-        """The probability that the image `id`, which is stored, holds any foreground; None where none is stored."""
+        """The probability that the image `id` holds any foreground; None where that is stored for no image.
+
+        Raises:
+            RunError: nothing is stored under `id`.
+        """
+        self._shard_of(id)
         return self._presence[id] if self._presence else None
 
     def _presence_in(self, shard: Path) -> dict[str, float]:
@@ -162,7 +170,7 @@ class ProbStore:
             raise RunError(
                 f"{shard}: its images and those of its presence differ, such as {other!r}; {_mend(self.folder)}."
             )
-        return content
+        return {id: float(value) for id, value in content.items()}
 
     def _handle(self, shard: Path) -> safe_open:
         """The open shard; the one that was not used for longest is closed."""
