@@ -199,9 +199,9 @@ def show_run(job: "Job") -> None:
     from saltern.inference.decide import read_decision
 
     decision = read_decision(run.decision).to_json()
-    gate = decision["empty_gate"] or "none"
+    gates = "".join(f", {key} {decision[key] or 'none'}" for key in ("empty_gate", "presence_gate") if key in decision)
     by = "" if decision == scores["decision"] else " (set by hand: the scores above are those of the tuned one)"
-    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}, empty_gate {gate}{by}")
+    say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}{gates}{by}")
     if scores.get("all_images") is not None:
         say(scores["all_images"]["note"])
     say("nested: tuned without the images it is scored on; trust this one\n")

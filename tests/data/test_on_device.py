@@ -98,7 +98,7 @@ def test_images_shown_again_are_augmented_anew_as_on_the_host() -> None:
     host, device = both(source, config(), augment(*FLIPS, *LEVELS), settings)
     host.set_epoch(1, 0.2)
     device.set_epoch(1, 0.2)
-    showings = [showing for _, part in host.keys() for showing in part]
+    showings = [showing for _, part in list(TrainLoader.keys(host)) for showing in part]
     assert max(showings) >= N, "nothing is shown twice, so nothing is tested"
     for one, other in zip(host, device, strict=True):
         assert torch.equal(one.rows, other.rows)

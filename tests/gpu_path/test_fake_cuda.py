@@ -118,7 +118,7 @@ def test_prediction_from_all_views_reads_nothing_back(window: int | None, mode: 
     networks = [network_of("unet resnet34", mode) for _ in range(2)]
     with mode:
         predictor = Predictor(GPU, networks, Seeing(build_views(list(VIEWS)), 32, window=window))
-        probs = predictor(images())
+        probs = predictor(images()).probs
     assert probs.shape == (2, 1, 128, 128)
     assert probs.dtype == torch.float32
     assert probs.device == CUDA

@@ -31,6 +31,23 @@ def test_a_pixel_must_exceed_the_threshold_an_area_reach_the_minimum_a_peak_the_
     assert mask.tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("presence", "gate", "kept"),
+    [(0.3, None, 3), (0.3, 0.0, 3), (0.3, 0.3, 3), (0.3, 0.31, 0), (0.0, 0.0, 3), (0.0, 0.1, 0), (None, 0.0, 3)],
+)
+def test_presence_must_reach_its_gate(presence: float | None, gate: float | None, kept: int) -> None:
+    assert decide(PROBS, Decision(0.5, presence_gate=gate), presence).sum() == kept
+
+
+def test_presence_compares_in_single_precision_as_it_is_stored() -> None:
+    assert decide(PROBS, Decision(presence_gate=0.7), float(np.float32(0.7))).any()
+
+
+def test_a_gate_for_presence_that_is_not_stored_is_refused() -> None:
+    with pytest.raises(RunError, match=r"presence_gate=0\.2: .*this run stores none.*model\.heads\.empty"):
+        decide(PROBS, Decision(presence_gate=0.2))
+
+
 def test_thresholds_compare_alike_in_half_single_and_double_precision() -> None:
     for dtype in (np.float16, np.float32, np.float64):
         assert decide(np.full((1, 1), 0.5, dtype), Decision(0.5)).tolist() == [[0]]
@@ -49,10 +66,14 @@ def test_a_mean_that_rounds_past_one_is_a_probability() -> None:
 
 def test_a_decision_survives_its_file_and_no_gate_is_null(tmp_path: Path) -> None:
     path = tmp_path / "decision.json"
-    for decision in (Decision(0.42, 35, 0.9), NEUTRAL):
+    for decision in (Decision(0.42, 35, 0.9, 0.3), Decision(0.42, 35, 0.9, 0.0), Decision(0.42, 35, 0.9), NEUTRAL):
         write_decision(path, decision)
         assert read_decision(path) == decision
     assert json.loads(path.read_text()) == {"threshold": 0.5, "min_area": 0, "empty_gate": None}
+    write_decision(path, Decision(presence_gate=0.0))
+    assert json.loads(path.read_text()) == {
+        "threshold": 0.5, "min_area": 0, "empty_gate": None, "presence_gate": None,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -70,6 +91,10 @@ def test_a_decision_survives_its_file_and_no_gate_is_null(tmp_path: Path) -> Non
         ('{"threshold": 0.5, "min_area": 2.5, "empty_gate": null}', r"min_area=2\.5 .*whole number"),
         ('{"threshold": 0.5, "min_area": -1, "empty_gate": null}', "min_area=-1"),
         ('{"threshold": 0.5, "min_area": 0, "empty_gate": true}', "empty_gate=True"),
+        ('{"threshold": 0.5, "min_area": 0, "empty_gate": null, "presence_gate": 1}', "presence_gate=1 .*below 1"),
+        ('{"threshold": 0.5, "min_area": 0, "empty_gate": null, "presence_gate": true}', "presence_gate=True"),
+        ('{"threshold": 0.5, "min_area": 0, "presence_gate": 0.1}', "and presence_gate where presence is stored"),
+        ('{"threshold": 0.5, "min_area": 0, "empty_gate": 0, "gate": 0}', "expected an object with the keys"),
     ],
 )
 def test_a_file_edited_into_nonsense_is_refused_with_its_path(tmp_path: Path, content: str, complaint: str) -> None:

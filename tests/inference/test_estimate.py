@@ -22,23 +22,32 @@ def draw(n: int = 24, seed: int = 0) -> list[Sample]:
     for number in range(n):
         target = (rng.random((6, 6)) < (number % 3) * 0.3).astype(np.uint8)
         probs = np.clip(0.2 + 0.3 * target + rng.normal(0, 0.2, (6, 6)), 0, 1).astype(np.float32)
-        samples.append((f"{number:04}", probs, target))
+        samples.append(Sample(f"{number:04}", probs, target))
     return samples
 
 
 SAMPLES = draw()
 STATISTICS = collect(SAMPLES, CONFIG.thresholds)
-FOLDS = {name: row % 3 for row, (name, _, _) in enumerate(SAMPLES)}
+FOLDS = {sample.id: row % 3 for row, sample in enumerate(SAMPLES)}
+RNG = np.random.default_rng(5)
+WITH_PRESENCE = [
+    sample._replace(presence=round(float(np.clip(RNG.normal(0.3 + 0.3 * sample.target.any(), 0.2), 0, 1)), 1))
+    for sample in SAMPLES
+]
 
 
 def scores_by_force(samples: list[Sample], decision: Decision) -> dict[str, float]:
-    return summarise(np.array([count_pixels(decide(probs, decision), target) for _, probs, target in samples]))
+    return summarise(np.array([counts_by_force(sample, decision) for sample in samples]))
+
+
+def counts_by_force(sample: Sample, decision: Decision) -> tuple[int, int, int]:
+    return count_pixels(decide(sample.probs, decision, sample.presence), sample.target)
 
 
 def test_the_table_holds_a_row_an_image_with_its_scores_at_the_decision() -> None:
     table = estimate.score_table(STATISTICS, FOLDS, DECISION)
     assert list(table.columns) == ["id", "fold", "iou", "dice", "precision_tgs"]
-    assert table["id"].tolist() == [name for name, _, _ in SAMPLES]
+    assert table["id"].tolist() == [sample.id for sample in SAMPLES]
     assert table["fold"].tolist() == [FOLDS[name] for name in table["id"]]
     means = scores_by_force(SAMPLES, DECISION)
     assert table["iou"].mean() == pytest.approx(means["iou_image"])
@@ -54,7 +63,7 @@ def test_scores_per_fold_and_pooled_at_both_decisions() -> None:
     assert content["pooled"]["at_0.5"] == pytest.approx(scores_by_force(SAMPLES, NEUTRAL))
     assert sorted(content["per_fold"]) == ["0", "1", "2"]
     for fold, entry in content["per_fold"].items():
-        own = [sample for sample in SAMPLES if FOLDS[sample[0]] == int(fold)]
+        own = [sample for sample in SAMPLES if FOLDS[sample.id] == int(fold)]
         assert entry["images"] == len(own) == 8
         assert entry["at_decision"] == pytest.approx(scores_by_force(own, DECISION))
     curve = content["curve"]
@@ -65,16 +74,42 @@ def test_scores_per_fold_and_pooled_at_both_decisions() -> None:
     )
 
 
-def test_the_nested_estimate_tunes_on_the_other_folds_and_scores_the_one_left_out() -> None:
-    nested = estimate.nested_estimate(STATISTICS, FOLDS, CONFIG)
+def test_with_presence_scores_and_curve_are_those_of_the_gate_and_its_auc_stands_in_pooled_alone() -> None:
+    statistics = collect(WITH_PRESENCE, CONFIG.thresholds)
+    decision = Decision(0.4, 4, 0.0, 0.4)
+    content = estimate.scores_json(statistics, FOLDS, decision, CONFIG)
+    assert json.loads(json.dumps(content, allow_nan=False)) == content
+    assert content["decision"] == {"threshold": 0.4, "min_area": 4, "empty_gate": None, "presence_gate": 0.4}
+    assert content["pooled"]["at_decision"] == pytest.approx(scores_by_force(WITH_PRESENCE, decision))
+    assert content["pooled"]["at_decision"] != pytest.approx(scores_by_force(WITH_PRESENCE, Decision(0.4, 4)))
+    assert content["pooled"]["at_0.5"] == pytest.approx(scores_by_force(WITH_PRESENCE, NEUTRAL))
+    assert content["curve"]["dice_image"] == pytest.approx(
+        [scores_by_force(WITH_PRESENCE, Decision(value, 4, 0.0, 0.4))["dice_image"] for value in CONFIG.thresholds]
+    )
+    table = estimate.score_table(statistics, FOLDS, decision)
+    assert table["iou"].mean() == pytest.approx(scores_by_force(WITH_PRESENCE, decision)["iou_image"])
+    full = [sample.presence for sample in WITH_PRESENCE if (sample.target == 1).any()]
+    empty = [sample.presence for sample in WITH_PRESENCE if not (sample.target == 1).any()]
+    pairs = [(high > low) + 0.5 * (high == low) for high in full for low in empty]
+    assert content["pooled"]["presence_auc"] == pytest.approx(sum(pairs) / len(pairs))
+    assert all("presence_auc" not in part for part in content["per_fold"].values())
+    assert "presence_auc" not in estimate.scores_json(STATISTICS, FOLDS, DECISION, CONFIG)["pooled"]
+    alike = estimate.scores_json(collect(WITH_PRESENCE[:1], CONFIG.thresholds), FOLDS, decision, CONFIG)
+    assert alike["pooled"]["presence_auc"] is None
+
+
+@pytest.mark.parametrize("samples", [SAMPLES, WITH_PRESENCE], ids=["pixels", "presence"])
+def test_the_nested_estimate_tunes_on_the_other_folds_and_scores_the_one_left_out(samples: list[Sample]) -> None:
+    nested = estimate.nested_estimate(collect(samples, CONFIG.thresholds), FOLDS, CONFIG)
     counts = []
     for fold in range(3):
-        rest = [sample for sample in SAMPLES if FOLDS[sample[0]] != fold]
-        own = [sample for sample in SAMPLES if FOLDS[sample[0]] == fold]
+        rest = [sample for sample in samples if FOLDS[sample.id] != fold]
+        own = [sample for sample in samples if FOLDS[sample.id] == fold]
         decision = tune(collect(rest, CONFIG.thresholds), CONFIG).decision
         assert nested["parts"][str(fold)]["decision"] == decision.to_json()
+        assert ("presence_gate" in decision.to_json()) == (samples is WITH_PRESENCE)
         assert nested["parts"][str(fold)]["scores"] == pytest.approx(scores_by_force(own, decision))
-        counts += [count_pixels(decide(probs, decision), target) for _, probs, target in own]
+        counts += [counts_by_force(sample, decision) for sample in own]
     assert nested["by"] == "fold"
     assert nested["scores"] == pytest.approx(summarise(np.array(counts)))
 
@@ -82,11 +117,14 @@ def test_the_nested_estimate_tunes_on_the_other_folds_and_scores_the_one_left_ou
 def test_the_nested_estimate_of_pure_noise_does_not_promise_what_tuning_found() -> None:
     rng = np.random.default_rng(3)
     noise = [
-        (f"{n}", rng.random((3, 3)).astype(np.float32), (rng.random((3, 3)) < 0.5).astype(np.uint8)) for n in range(40)
+        Sample(f"{n}", rng.random((3, 3)).astype(np.float32), (rng.random((3, 3)) < 0.5).astype(np.uint8))
+        for n in range(40)
     ]
     statistics = collect(noise, InferenceConfig().thresholds)
     tuned = tune(statistics, InferenceConfig())
-    nested = estimate.nested_estimate(statistics, {name: int(name) % 5 for name, _, _ in noise}, InferenceConfig())
+    nested = estimate.nested_estimate(
+        statistics, {sample.id: int(sample.id) % 5 for sample in noise}, InferenceConfig()
+    )
     assert nested["scores"]["precision_tgs"] < tuned.score - 0.002
 
 

@@ -13,7 +13,7 @@ from saltern.data.material import Loading, Material
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.models import SegmentationNet, build_model
-from saltern.models.trained import save_weights
+from saltern.models.trained import load_weights, save_weights
 from saltern.progress import Progress
 from saltern.runtime import start
 
@@ -27,6 +27,7 @@ SMALL = [
     "trainer.precision=fp32",
     "trainer.eval_batch_size=5",
     "inference.views=[identity,hflip]",
+    "model.heads.empty=0.1",
 ]
 
 
@@ -41,7 +42,7 @@ def paths(tmp_path: Path) -> list[Path]:
     return found
 
 
-def stored(folder: Path, paths: list[Path], *overrides: str) -> dict[str, np.ndarray]:
+def stored(folder: Path, paths: list[Path], *overrides: str) -> ProbStore:
     config: RunConfig = compose_config("run", [*SMALL, f"dataset.root={folder / 'sample'}", *overrides])
     material = Material(config.dataset, config.augment)
     images = Images(
@@ -50,8 +51,7 @@ def stored(folder: Path, paths: list[Path], *overrides: str) -> dict[str, np.nda
     name = "-".join(overrides).replace("=", "_") or "plain"
     shards = Members(start(config.trainer), config, paths).store(images, folder / name / "p_", Progress())
     assert shards == sorted((folder / name).iterdir())
-    store = ProbStore(folder / name)
-    return {key: store[key] for key in store}
+    return ProbStore(folder / name)
 
 
 @pytest.mark.parametrize("at_once", [1, 2])
@@ -62,8 +62,42 @@ def test_taking_turns_gives_the_same_bits(at_once: int, window: str, paths: list
     assert set(together) == set(in_turn)
     assert len(together) == 12
     assert all(np.array_equal(together[name], in_turn[name]) for name in together)
+    assert all(together.presence(name) == in_turn.presence(name) for name in together)
     alone = stored(tmp_path, paths[:1], f"dataset.window={window}", "inference.shard_mb=2")
     assert any(not np.array_equal(together[name], alone[name]) for name in together)
+
+
+@pytest.mark.parametrize("window", [None, 32])
+def test_presence_is_the_mean_over_networks_and_views_and_the_highest_of_all_windows(
+    window: int | None, paths: list[Path], tmp_path: Path
+) -> None:
+    config = compose_config("run", [*SMALL, f"dataset.root={tmp_path / 'sample'}"])
+    store = stored(tmp_path, paths, f"dataset.window={window or 'null'}")
+    material = Material(config.dataset, config.augment)
+    parts = [(0, 0), (0, 8), (8, 0), (8, 8)] if window else [(0, 0)]
+    side = window or 40
+    found = {}
+    for name in store:
+        image = torch.from_numpy(material.pixels_of(name)[0].transpose(2, 0, 1).copy())[None]
+        said = []
+        for path in paths:
+            network = build_model(config.model).eval()
+            load_weights(path, network)
+            seen = [image[..., top : top + side, left : left + side] for top, left in parts]
+            with torch.no_grad():
+                logits = [[network(view).presence.item() for view in (part, part.flip(-1))] for part in seen]
+            said.append((1 / (1 + np.exp(-np.array(logits)))).mean(axis=1).max())
+        found[name] = np.mean(said)
+    assert found == pytest.approx({name: store.presence(name) for name in store}, abs=1e-6)
+    assert len(set(found.values())) == 12
+
+
+def test_networks_without_the_head_store_no_presence(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    save_weights(path, build_model(compose_config("run", [*SMALL, "model.heads.empty=null"]).model))
+    for at_once in (1, 2):
+        store = stored(tmp_path, [path] * 2, "model.heads.empty=null", f"inference.networks_at_once={at_once}")
+        assert not store.has_presence
 
 
 @pytest.mark.parametrize(("at_once", "most"), [(1, 1), (2, 2), (3, 3)])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from saltern.errors import RunError
 from saltern.inference.ensemble import mean_of_stores
@@ -75,8 +76,88 @@ def test_the_weighted_mean_divides_by_the_sum_of_weights(tmp_path: Path) -> None
     first = write(tmp_path / "a", {"x": np.full((2, 3), 0.25), "y": np.zeros((1, 1))})
     second = write(tmp_path / "b", {"y": np.ones((1, 1)), "x": np.full((2, 3), 1.0)})
     means = dict(mean_of_stores([first, second], [3.0, 1.0]))
-    assert np.allclose(means["x"], (3 * 0.25 + 1.0) / 4)
-    assert means["y"].item() == pytest.approx(0.25)
+    assert np.allclose(means["x"].probs, (3 * 0.25 + 1.0) / 4)
+    assert means["y"].probs.item() == pytest.approx(0.25)
+
+
+def with_presence(folder: Path, presence: dict[str, float], prefix: str = "p", shard_mb: int = 1) -> ProbStore:
+    with ProbWriter(folder, prefix, shard_mb) as writer:
+        for name, single in presence.items():
+            writer.add(name, np.zeros((512, 512)), single)
+    return ProbStore(folder)
+
+
+def test_presence_comes_back_to_the_last_bit_and_is_no_key_of_a_shard(tmp_path: Path) -> None:
+    presence = {f"id/{number} é": float(np.float32(RANDOM.random())) for number in range(5)}
+    store = with_presence(tmp_path, presence)
+    assert store.has_presence
+    assert len(list(tmp_path.iterdir())) == 3
+    assert {name: store.presence(name) for name in store} == presence
+    keys = [key for path in tmp_path.iterdir() for key in load_file(path)]
+    assert sorted(keys) == sorted(presence)
+
+
+def test_without_presence_a_shard_has_the_bytes_of_plain_safetensors(tmp_path: Path) -> None:
+    store = write(tmp_path / "a", {"x": np.full((2, 3), 0.25)})
+    assert not store.has_presence
+    assert store.presence("x") is None
+    with pytest.raises(RunError, match="nothing is stored for the id 'y'"):
+        store.presence("y")
+    save_file({"x": np.full((2, 3), 0.25, np.float16)}, tmp_path / "plain")
+    assert (tmp_path / "a/p_00000.safetensors").read_bytes() == (tmp_path / "plain").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "no JSON from id to a number"),
+        ("[" * 100_000, "no JSON from id to a number"),
+        ("[]", "no JSON from id to a number"),
+        ('{"a": 0.5, "b": "0.5"}', "no JSON from id to a number"),
+        ('{"a": 0.5, "b": NaN}', "no JSON from id to a number"),
+        ('{"a": 0.5, "b": 1.5}', "no JSON from id to a number"),
+        ('{"a": 0.5, "b": true}', "no JSON from id to a number"),
+        ('{"a": 0.5}', "such as 'b'"),
+        ('{"a": 0.5, "b": 0.5, "c": 0.5}', "such as 'c'"),
+        ("{}", "such as 'a'"),
+    ],
+)
+def test_damaged_presence_is_refused_with_its_shard(text: str, complaint: str, tmp_path: Path) -> None:
+    shard = tmp_path / "p_00000.safetensors"
+    save_file(dict.fromkeys("ab", np.zeros((2, 2), np.float16)), shard, {"presence": text})
+    with pytest.raises(RunError, match=complaint) as caught:
+        ProbStore(tmp_path)
+    assert str(shard) in str(caught.value)
+
+
+def test_presence_of_some_shards_alone_is_refused(tmp_path: Path) -> None:
+    with_presence(tmp_path, {"a": 0.5}, "p")
+    write(tmp_path / "other", {"b": np.zeros((2, 2))}, "q")
+    (tmp_path / "other/q_00000.safetensors").rename(tmp_path / "q_00000.safetensors")
+    with pytest.raises(RunError, match=r"q_00000\.safetensors: stores no presence, but others do"):
+        ProbStore(tmp_path)
+
+
+def test_presence_that_is_no_number_is_not_stored(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="'a' are not finite"):
+        with_presence(tmp_path, {"a": float("nan")})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_mean_of_presence_is_weighted_and_left_out_with_a_warning_where_some_store_none(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = with_presence(tmp_path / "a", {"x": 0.25, "y": 0.0})
+    second = with_presence(tmp_path / "b", {"y": 1.0, "x": 1.0})
+    means = dict(mean_of_stores([first, second], [3.0, 1.0]))
+    assert means["x"].presence == (3 * 0.25 + 1.0) / 4
+    assert means["y"].presence == 0.25
+    assert caplog.text == ""
+    third = write(tmp_path / "c", {"x": np.ones((512, 512)), "y": np.zeros((512, 512))})
+    means = dict(mean_of_stores([first, third], [1.0, 1.0]))
+    assert [mean.presence for mean in means.values()] == [None, None]
+    assert np.allclose(means["x"].probs, 0.5)
+    assert f"{tmp_path / 'c'}: stores no presence, so the mean has none" in caplog.text
 
 
 def test_runs_over_different_images_are_not_averaged(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from saltern.config.schema import InferenceConfig
 from saltern.files import write_json, write_text
 from saltern.inference.decide import write_decision
 from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.tune import Sample as OutOfFold
 from saltern.inference.tune import collect, tune
 from saltern.report.pictures import Sample
 from saltern.report.tracking import EpochLog
@@ -26,7 +27,9 @@ schedule: {phases: {warm_up: {epochs: 2, loss: {bce: 1.0}, lr: 0.001, lr_policy:
 class DrawnRun:
     """A finished run over drawn images; nothing in it needs a network."""
 
-    def __init__(self, path: Path, images: int = 40, folds: int = 2, seed: int = 0, void: bool = False) -> None:
+    def __init__(
+        self, path: Path, images: int = 40, folds: int = 2, seed: int = 0, void: bool = False, presence: bool = False
+    ) -> None:
         self.run = RunDir(path)
         rng = np.random.default_rng(seed)
         self.samples: dict[str, Sample] = {}
@@ -38,15 +41,17 @@ class DrawnRun:
             if void and number % 4 == 1:
                 target[:, :2] = 255
             image = rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)
-            self.samples[f"00{number}<i>&"] = Sample(image, target, probs)
+            self.samples[f"00{number}<i>&"] = Sample(image, target, probs, rng.random() if presence else None)
         self.loaded: list[str] = []
         self.folds = {name: number % folds for number, name in enumerate(self.samples)}
         self._write(folds)
 
     def _write(self, folds: int) -> None:
         config = InferenceConfig()
-        pairs = ((name, sample.probs, sample.target) for name, sample in self.samples.items())
-        statistics = collect(pairs, config.thresholds)
+        samples = (
+            OutOfFold(name, sample.probs, sample.target, sample.presence) for name, sample in self.samples.items()
+        )
+        statistics = collect(samples, config.thresholds)
         decision = tune(statistics, config).decision
         write_text(self.run.config, CONFIG_TEXT)
         write_decision(self.run.decision, decision)

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from saltern.errors import ConfigError, RunError
-from saltern.inference.decide import read_decision
+from saltern.inference.decide import Decision, read_decision, write_decision
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Member, bootstrap, compare, write_compare
 
@@ -108,3 +108,18 @@ def test_the_page_names_every_run_and_shows_the_largest_changes(draw_run: Callab
     assert worst in drawn["two"].loaded
     assert len(set(drawn["two"].loaded)) <= 24
     assert drawn["three"].loaded == []
+
+
+def test_a_run_with_presence_compares_with_one_without(draw_run: Callable) -> None:
+    drawn = {"plain": draw_run(name="plain"), "gated": draw_run(name="gated", presence=True)}
+    write_decision(drawn["gated"].run.decision, Decision(0.4, 0, 0.0, 0.5))
+    members = {
+        name: Member(read_oof_scores(run.run.oof_scores), read_decision(run.run.decision), run.load)
+        for name, run in drawn.items()
+    }
+    members["gated"].table.loc[:, "iou"] = 0.0
+    path = drawn["gated"].run.path.parent / "compare" / "x" / "report.html"
+    (found,) = write_compare(path, members, "iou", drawn["plain"].coverage)
+    assert found.losses > 0
+    assert drawn["gated"].loaded == drawn["plain"].loaded != []
+    assert "gated scores lower than plain" in path.read_text()

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from saltern.errors import RunError
+from saltern.inference.decide import Decision, write_decision
 from saltern.report.run_page import write_report
 
 VOID_TAGS = {"meta", "br", "input", "image", "path", "use", "link", "img"}
@@ -101,6 +102,29 @@ def test_the_scores_on_the_page_are_those_of_scores_json(draw_run: Callable) -> 
         ]
         assert cells[label] == [str(part["images"]), *expected]
     assert cells["nested"][1] == f"{scores['nested']['scores']['precision_tgs']:.4f}"
+
+
+def test_presence_has_a_sentence_and_its_gate_a_rule_where_it_is_stored(draw_run: Callable) -> None:
+    drawn = draw_run(presence=True)
+    write_decision(drawn.run.decision, Decision(0.4, 0, 0.0, 0.35))
+    write_report(drawn.run, drawn.load, drawn.coverage)
+    text = drawn.run.report.read_text()
+    auc = json.loads(drawn.run.scores.read_text())["pooled"]["presence_auc"]
+    assert f"above one without in {100 * auc:.1f} % of all such pairs" in unescape(text)
+    assert "an image that holds foreground with a probability below 0.35 becomes empty" in text
+    gated = [name for name in drawn.loaded if drawn.samples[name].presence < 0.35]
+    assert gated
+    assert text.count("mask 0.0 %") >= len(gated)
+    plain = draw_run(name="plain")
+    write_report(plain.run, plain.load, plain.coverage)
+    assert "Presence" not in plain.run.report.read_text()
+
+
+def test_a_gate_set_by_hand_where_no_presence_is_stored_is_refused(draw_run: Callable) -> None:
+    drawn = draw_run()
+    write_decision(drawn.run.decision, Decision(0.4, 0, 0.0, 0.35))
+    with pytest.raises(RunError, match=r"presence_gate=0\.35: .*this run stores none"):
+        write_report(drawn.run, drawn.load, drawn.coverage)
 
 
 def test_the_worst_are_over_all_images_and_the_best_over_those_with_foreground(draw_run: Callable) -> None:

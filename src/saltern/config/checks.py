@@ -149,6 +149,9 @@ def _check_model(model: ModelConfig) -> None:
         value = getattr(model, key)
         _require(len(value) == 3, f"model.{key}", value, "three numbers, one per RGB channel")
     _require(min(model.std) > 0, "model.std", model.std, "positive numbers")
+    for key in ("deep_supervision", "empty"):
+        weight = getattr(model.heads, key)
+        _require(weight is None or weight > 0, f"model.heads.{key}", weight, "null or a positive number")
     if isinstance(model, SmpConfig):
         _one_of(model.architecture, "model.architecture", choices.ARCHITECTURES)
         if not model.encoder.startswith("tu-"):
@@ -234,8 +237,10 @@ def _check_inference(inference: InferenceConfig) -> None:
     _require(good, "inference.thresholds", inference.thresholds, "numbers between 0 and 1")
     good = bool(inference.min_areas) and all(value >= 0 for value in inference.min_areas)
     _require(good, "inference.min_areas", inference.min_areas, "pixel counts of 0 or more")
-    good = bool(inference.empty_gates) and all(0 <= value < 1 for value in inference.empty_gates)
-    _require(good, "inference.empty_gates", inference.empty_gates, "numbers from 0 to below 1")
+    for key in ("empty_gates", "presence_gates"):
+        gates = getattr(inference, key)
+        good = bool(gates) and all(0 <= value < 1 for value in gates)
+        _require(good, f"inference.{key}", gates, "numbers from 0 to below 1")
     _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
     most = inference.networks_at_once
     _require(most is None or most >= 1, "inference.networks_at_once", most, "null or at least 1")

@@ -79,6 +79,9 @@ class InferenceConfig:
     """Candidates, in pixels: masks with fewer foreground pixels become empty."""
     empty_gates: list[float] = field(default_factory=lambda: [0.0, 0.6, 0.7, 0.8, 0.9, 0.95])
     """Candidates: images whose highest probability stays below the gate become empty; 0 is no gate."""
+    presence_gates: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
+    """Candidates: images whose probability of any foreground (`model.heads.empty`) stays below the gate become empty; 0
+    is no gate. They say nothing where the networks have no such head, or not all runs of an ensemble do."""
     shard_mb: int = 64
     """Size of one file of stored probabilities."""
     networks_at_once: int | None = None

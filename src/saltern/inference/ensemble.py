@@ -1,12 +1,15 @@
-"""Weighted means of stored probabilities, one image at a time."""
+"""Weighted means of stored predictions, one image at a time."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from saltern.errors import RunError
+from saltern.inference.predictions import Prediction
 from saltern.inference.store import ProbStore
+
+log = logging.getLogger(__name__)
 
 
 def refuse_different_images(stores: Sequence[ProbStore]) -> None:
@@ -21,8 +24,10 @@ def refuse_different_images(stores: Sequence[ProbStore]) -> None:
             )
 
 
-def mean_of_stores(stores: Sequence[ProbStore], weights: Sequence[float]) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """(id, Σ wᵢ pᵢ / Σ wᵢ) for every id, in the order of the first store; float32 (height, width).
+def mean_of_stores(stores: Sequence[ProbStore], weights: Sequence[float]) -> Iterator[tuple[str, Prediction]]:
+    """(id, Σ wᵢ pᵢ / Σ wᵢ) for every id, in the order of the first store; float32.
+
+    Presence is such a mean too where every store has it. Where only some do it is left out, with a warning.
 
     Raises:
         RunError: the stores hold different ids, or one image in different sizes.
@@ -30,13 +35,18 @@ def mean_of_stores(stores: Sequence[ProbStore], weights: Sequence[float]) -> Ite
     assert len(stores) == len(weights), "one weight a store"
     assert min(weights) > 0, "weights are positive"
     refuse_different_images(stores)
-    first = stores[0]
-    total_weight = float(sum(weights))
+    first, lacking = stores[0], [store for store in stores if not store.has_presence]
+    if 0 < len(lacking) < len(stores):
+        log.warning(
+            "%s: stores no presence, so the mean has none; those of the other runs are left out", lacking[0].folder
+        )
+    shares = [weight / float(sum(weights)) for weight in weights]
     for id in first:
-        total = np.zeros(first[id].shape, dtype=np.float32)
-        for store, weight in zip(stores, weights, strict=True):
+        total, presence = np.zeros(first[id].shape, dtype=np.float32), 0.0
+        for store, share in zip(stores, shares, strict=True):
             probs = store[id]
             if probs.shape != total.shape:
                 raise RunError(f"{store.folder}: {id} is {probs.shape}, but {total.shape} in {first.folder}.")
-            total += (weight / total_weight) * probs.astype(np.float32)
-        yield id, total
+            total += share * probs.astype(np.float32)
+            presence += share * (store.presence(id) or 0.0)
+        yield id, Prediction(total, None if lacking else float(np.float32(presence)))

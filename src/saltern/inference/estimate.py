@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from saltern.config.schema import InferenceConfig
 from saltern.inference.decide import NEUTRAL, Decision
 from saltern.inference.tune import Statistics, counts_at, tune
+from saltern.metrics.ranking import roc_auc
 from saltern.metrics.scores import PER_IMAGE, summarise
 
 
@@ -33,8 +35,10 @@ def scores_json(
     """The content of `scores.json`.
 
     `per_fold` and `pooled` hold every score under `at_0.5` (the neutral decision) and `at_decision`; `nested` is as
-    from `nested_estimate`; `curve` holds every score at each candidate threshold, with the minimum area and the gate
-    of `decision`.
+    from `nested_estimate`; `curve` holds every score at each candidate threshold, with the minimum area and the gates
+    of `decision`. Where presence is stored, `pooled` has `presence_auc`: how well it tells images with foreground from
+    those without, as the area under the ROC curve; null where all images are of one kind. As in the scores, an image
+    without a valid pixel is one without foreground.
     """
     owners = _folds(statistics, folds)
     per_fold = {str(fold): _both(statistics.take(owners == fold), decision) for fold in np.unique(owners)}
@@ -42,7 +46,7 @@ def scores_json(
         "tuned_for": config.tune_for,
         "decision": decision.to_json(),
         "per_fold": per_fold,
-        "pooled": _both(statistics, decision),
+        "pooled": {**_both(statistics, decision), **_presence(statistics)},
         "nested": nested_estimate(statistics, folds, config),
         "curve": threshold_curve(statistics, decision, config),
     }
@@ -79,9 +83,9 @@ def nested_estimate(statistics: Statistics, folds: Mapping[str, int], config: In
 
 
 def threshold_curve(statistics: Statistics, decision: Decision, config: InferenceConfig) -> dict[str, list[float]]:
-    """`threshold` and every score, as columns: the candidates of `config` with `decision`'s minimum area and gate."""
+    """`threshold` and every score, as columns: the candidates of `config` with `decision`'s minimum area and gates."""
     thresholds = sorted(set(config.thresholds))
-    points = [Decision(threshold, decision.min_area, decision.empty_gate) for threshold in thresholds]
+    points = [replace(decision, threshold=threshold) for threshold in thresholds]
     rows = [summarise(counts_at(statistics, point)) for point in points]
     return {"threshold": thresholds, **{name: [row[name] for row in rows] for name in rows[0]}}
 
@@ -92,6 +96,12 @@ def _both(statistics: Statistics, decision: Decision) -> dict[str, Any]:
         "at_0.5": summarise(counts_at(statistics, NEUTRAL)),
         "at_decision": summarise(counts_at(statistics, decision)),
     }
+
+
+def _presence(statistics: Statistics) -> dict[str, float | None]:
+    if statistics.presence is None:
+        return {}
+    return {"presence_auc": roc_auc(statistics.presence, statistics.truth > 0)}
 
 
 def _folds(statistics: Statistics, folds: Mapping[str, int]) -> NDArray[np.int64]:

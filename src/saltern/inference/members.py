@@ -7,13 +7,14 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from saltern.config import RunConfig
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.material import Loading, Material
 from saltern.inference.predict import Predictor, Seeing, native, predict_rows
+from saltern.inference.predictions import BatchPrediction, Prediction
 from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
 from saltern.models import SegmentationNet, build_model
@@ -78,8 +79,8 @@ class Members:
             log.info("%d networks do not fit on the device together: %d at a time", len(self.paths), fitting)
         return fitting
 
-    def probs(self, rows: list[int], batches: Batches, progress: Progress) -> Iterator[tuple[int, Tensor]]:
-        """(row, its mean probabilities (height, width) at native size, float32 on the CPU) of this process's share.
+    def predictions(self, rows: list[int], batches: Batches, progress: Progress) -> Iterator[tuple[int, Prediction]]:
+        """(row, the mean of what the networks say of it, at native size) of this process's share.
 
         Where the networks take turns, as many images as a shard holds pass each of them before the next is loaded, so
         that weights are read once a shard; the sums are made in the same order, so the means are the same.
@@ -88,7 +89,7 @@ class Members:
             yield from predict_rows(self._predictor(self.paths), batches(rows), progress)
             return
         for part in self._parts(rows, batches):
-            totals: list[Tensor | None] = [None] * len(part)
+            totals: list[BatchPrediction | None] = [None] * len(part)
             for start in range(0, len(self.paths), self.at_once):
                 totals = self._added(self.paths[start : start + self.at_once], totals, part)
             for total, batch in zip(totals, part, strict=True):
@@ -97,7 +98,7 @@ class Members:
                 progress.advance(len(batch.rows))
 
     def store(self, images: Images, shards: Path, progress: Progress) -> list[Path]:
-        """Write the mean probabilities of `images`, each process its own shards; gives the shards of all.
+        """Write the mean predictions of `images`, each process its own shards; gives the shards of all.
 
         `shards` is a folder and the beginning of the files' names, such as `oof/fold_0_`.
 
@@ -112,12 +113,14 @@ class Members:
             ProbWriter(shards.parent, f"{shards.name}{group.rank}", self.config.inference.shard_mb) as writer,
             progress.track(f"predict {shards.name.rstrip('_')}", len(images.rows)),
         ):
-            for row, probs in self.probs(images.rows, images.batches(self.stride), progress):
-                writer.add(images.source.samples[row].id, probs.numpy())
+            for row, said in self.predictions(images.rows, images.batches(self.stride), progress):
+                writer.add(images.source.samples[row].id, said.probs, said.presence)
         group.barrier()
         return sorted(shards.parent.glob(f"{shards.name}*.safetensors"))
 
-    def _added(self, paths: Sequence[Path], totals: list[Tensor | None], part: list[EvalBatch]) -> list[Tensor | None]:
+    def _added(
+        self, paths: Sequence[Path], totals: list[BatchPrediction | None], part: list[EvalBatch]
+    ) -> list[BatchPrediction | None]:
         """`totals` plus what the networks of `paths` say; they are gone from the device when this returns."""
         predictor = self._predictor(paths)
         return [predictor.add(total, batch.images).cpu() for total, batch in zip(totals, part, strict=True)]

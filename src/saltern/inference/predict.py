@@ -1,4 +1,4 @@
-"""Batches → probabilities at native size, as the mean over networks and views."""
+"""Batches → predictions at native size, as the mean over networks and views."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +11,11 @@ from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.loading.geometry import unfit_probs
 from saltern.data.loading.windows import Blend, plan_windows
 from saltern.errors import RunError
+from saltern.inference.predictions import BatchPrediction, Prediction, higher
 from saltern.inference.tta import View
 from saltern.metrics.scores import count_batch
 from saltern.metrics.streaming import StreamingCounts
+from saltern.models import Outputs
 from saltern.progress import Progress
 from saltern.runtime import Runtime
 
@@ -43,55 +45,60 @@ class Predictor:
         self.networks = [network.eval() for network in networks]
         self.seeing = seeing
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Probabilities (B, 1, H, W), float32 in [0, 1], on the device, of `images` (B, 3, H, W) uint8."""
+    def __call__(self, images: Tensor) -> BatchPrediction:
+        """What they say of `images` (B, 3, H, W) uint8, on the device."""
         return self.add(None, images) / len(self.networks)
 
     @torch.inference_mode()
-    def add(self, total: Tensor | None, images: Tensor) -> Tensor:
-        """`total` plus the probabilities of each network in turn, float32 (B, 1, H, W) on the device.
+    def add(self, total: BatchPrediction | None, images: Tensor) -> BatchPrediction:
+        """`total` plus what each network in turn says, on the device.
 
         The order of the additions is that of the networks, so that it does not matter how many are loaded at a time.
         """
         images = images.to(self.runtime.device, non_blocking=True)
         for network in self.networks:
-            probs = self._one(network, images)
-            total = probs if total is None else total.to(probs.device) + probs
+            said = self._one(network, images)
+            total = said if total is None else total + said
         assert total is not None
         return total
 
-    def _one(self, network: nn.Module, images: Tensor) -> Tensor:
+    def _one(self, network: nn.Module, images: Tensor) -> BatchPrediction:
+        """Over windows probabilities are blended; an image holds foreground where any window does, so the maximum."""
         size, seeing = (images.shape[-2], images.shape[-1]), self.seeing
         if seeing.window is None or max(size) <= seeing.window:
             return self._whole(network, images)
-        blend = Blend(len(images), size, self.runtime.device)
+        blend, presence = Blend(len(images), size, self.runtime.device), None
         for window in plan_windows(size, seeing.window, seeing.stride, seeing.overlap):
-            blend.add(self._whole(network, window.of(images)), window)
-        return blend.result()
+            said = self._whole(network, window.of(images))
+            blend.add(said.probs, window)
+            presence = higher(presence, said.presence)
+        return BatchPrediction(blend.result(), presence)
 
-    def _whole(self, network: nn.Module, images: Tensor) -> Tensor:
+    def _whole(self, network: nn.Module, images: Tensor) -> BatchPrediction:
         order = torch.channels_last if self.seeing.channels_last else torch.contiguous_format
-        total: Tensor | None = None
+        total: BatchPrediction | None = None
         for view in self.seeing.views:
             seen = view.apply(images).contiguous(memory_format=order)
             with self.runtime.autocast():
-                logits = network(seen).logits
-            probs = view.undo(logits.float().sigmoid())
-            total = probs if total is None else total + probs
+                outputs: Outputs = network(seen)
+            presence = None if outputs.presence is None else outputs.presence[:, 0].float().sigmoid()
+            said = BatchPrediction(view.undo(outputs.logits.float().sigmoid()), presence)
+            total = said if total is None else total + said
         assert total is not None
         return total / len(self.seeing.views)
 
 
-def native(batch: EvalBatch, probs: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """(row, its probabilities (height, width) at native size, float32 on the CPU) of `probs` (B, 1, H, W)."""
-    for row, fit, single in zip(batch.rows, batch.fits, probs[:, 0].cpu(), strict=True):
-        yield row, unfit_probs(single, fit)
+def native(batch: EvalBatch, said: BatchPrediction) -> Iterator[tuple[int, Prediction]]:
+    """(row, what is `said` of its image, at native size)."""
+    presence = [None] * len(batch.rows) if said.presence is None else said.presence.tolist()
+    for row, fit, single, present in zip(batch.rows, batch.fits, said.probs[:, 0].cpu(), presence, strict=True):
+        yield row, Prediction(unfit_probs(single, fit).numpy(), present)
 
 
 def predict_rows(
     predictor: Predictor, batches: Iterable[EvalBatch], progress: Progress | None = None
-) -> Iterator[tuple[int, Tensor]]:
-    """(row of the sample table, its probabilities (height, width) at native size, float32 on the CPU)."""
+) -> Iterator[tuple[int, Prediction]]:
+    """(row of the sample table, what is said of its image, at native size)."""
     for batch in batches:
         yield from native(batch, predictor(batch.images))
         if progress is not None:
@@ -108,7 +115,7 @@ def score_batches(predictor: Predictor, batches: Iterable[EvalBatch]) -> Streami
     counts, finite, ids = StreamingCounts(), [], []
     for batch in batches:
         assert batch.truths is not None, "batches without their truth"
-        probs = predictor(batch.images)
+        probs = predictor(batch.images).probs
         finite.append(probs.flatten(1).isfinite().all(1))
         ids += batch.ids
         for fit, part in batch.same_fits():

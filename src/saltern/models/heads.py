@@ -71,15 +71,16 @@ class Heads(nn.Module):
 
     def forward(self, net: nn.Module, images: Tensor) -> Outputs:
         """What `net` and its heads make of normalised `images` (B, 3, H, W)."""
-        self._forget()
-        logits = net(images)
-        deep: tuple[Tensor, ...] = ()
-        if self.deep is not None and self.training:
-            coarser = self._features()[:-1]
-            deep = tuple(head(level) for head, level in zip(self.deep, coarser, strict=True))
-        presence = None if self.presence is None else self.presence(self._deepest())
-        self._forget()
-        return Outputs(logits, presence, deep)
+        try:
+            logits = net(images)
+            deep: tuple[Tensor, ...] = ()
+            if self.deep is not None and self.training:
+                coarser = self._features()[:-1]
+                deep = tuple(head(level) for head, level in zip(self.deep, coarser, strict=True))
+            presence = None if self.presence is None else self.presence(self._deepest())
+            return Outputs(logits, presence, deep)
+        finally:
+            self._forget()  # also where memory ran out, which the features would go on filling
 
     def _features(self) -> list[Tensor]:
         return _by_size(self._levels.seen, self._decoder.seen[-1])
@@ -122,15 +123,20 @@ class Hypercolumn(nn.Module):
 
 
 class Presence(nn.Module):
-    """One logit, whether an image holds any foreground, from the mean and the maximum of features (B, C, h, w)."""
+    """One logit, whether an image holds any foreground, from the mean and the maximum of features (B, C, h, w).
+
+    In float32 whatever the network computes in: images are told apart by it, and half precision has few numbers.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.linear = nn.Linear(2 * channels, 1)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(B, 1)."""
-        logit: Tensor = self.linear(torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1))
+        """(B, 1), float32."""
+        features = features.float()
+        with torch.autocast(features.device.type, enabled=False):
+            logit: Tensor = self.linear(torch.cat([features.mean((2, 3)), features.amax((2, 3))], dim=1))
         return logit
 
 

@@ -78,8 +78,8 @@ def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float])
     folder = job.run.file(kind)
     clear_shards(folder)
     with ProbWriter(folder, f"{kind}_0", job.config.inference.shard_mb) as writer:
-        for name, probs in mean_of_stores(stores, weights):
-            writer.add(name, probs)
+        for name, mean in mean_of_stores(stores, weights):
+            writer.add(name, mean.probs, mean.presence)
     return sorted(folder.glob("*.safetensors"))
 
 

@@ -86,12 +86,12 @@ def _tune(job: Job) -> None:
 
 
 def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
-    """Id, probabilities and target of every image that `fold_of` names."""
+    """Predictions and target of every image that `fold_of` names."""
     store = ProbStore(job.run.oof)
     with job.progress.track("tune", len(fold_of)):
         for name in store:
             if name in fold_of:
-                yield name, store[name], job.material.truth_of(name)
+                yield tuning.Sample(name, store[name], job.material.truth_of(name), store.presence(name))
                 job.progress.advance(1)
 
 
@@ -139,7 +139,7 @@ def _submit(job: Job) -> SubmissionProof:
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
-        return ((name, decide(store[name], decision)) for name in store)
+        return ((name, decide(store[name], decision, store.presence(name))) for name in store)
 
     if isinstance(job.config.dataset, VocConfig):
         write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
@@ -163,6 +163,6 @@ def _report(job: Job) -> None:
 
 
 def pixels_for_page(job: Job) -> Load:
-    """Image, truth and out-of-fold probabilities by id, for a page."""
+    """Image, truth and out-of-fold predictions by id, for a page."""
     store = ProbStore(job.run.oof)
-    return lambda name: Sample(*job.material.pixels_of(name), store[name])
+    return lambda name: Sample(*job.material.pixels_of(name), store[name], store.presence(name))

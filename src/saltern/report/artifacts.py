@@ -34,6 +34,7 @@ class _Part(_Strict):
     images: int
     neutral: _Summary = Field(alias="at_0.5")
     at_decision: _Summary
+    presence_auc: Score | None = None
 
 
 class _Nested(_Strict):
@@ -45,6 +46,7 @@ class _Decision(_Strict):
     threshold: float
     min_area: int
     empty_gate: float | None
+    presence_gate: float | None = None
 
 
 class _Training(_Strict):

@@ -212,7 +212,10 @@ def _section(
 
 def _shot(row: dict[Any, Any], first: Member, other: Member) -> Shot:
     before, after = first.load(row["id"]), other.load(row["id"])
-    masks = {"base": decide(before.probs, first.decision), "mask": decide(after.probs, other.decision)}
+    masks = {
+        "base": decide(before.probs, first.decision, before.presence),
+        "mask": decide(after.probs, other.decision, after.presence),
+    }
     return Shot(
         id=row["id"],
         picture=picture(after.image, masks, after.target),

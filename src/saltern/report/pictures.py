@@ -28,6 +28,8 @@ class Sample:
     """(H, W) of {0, 1, 255}."""
     probs: NDArray[np.floating[Any]]
     """(H, W) in [0, 1]."""
+    presence: float | None = None
+    """The probability that the image holds any foreground; None where none is stored."""
 
 
 Load = Callable[[str], Sample]

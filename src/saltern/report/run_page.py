@@ -48,6 +48,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "score_rows": _score_rows(scores),
         "decision_text": decision_text(decision, scores),
         "nested_text": _nested_text(scores),
+        "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
         "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
         "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
@@ -86,6 +87,10 @@ def decision_text(decision: Decision, scores: Mapping[str, Any]) -> str:
         rules.append(f"a mask of fewer than {decision.min_area} pixels becomes empty")
     if decision.empty_gate > 0:
         rules.append(f"an image whose highest probability is below {decision.empty_gate:g} becomes empty")
+    if decision.presence_gate:
+        rules.append(
+            f"an image that holds foreground with a probability below {decision.presence_gate:g} becomes empty"
+        )
     stated = "; ".join(rules)
     if decision.to_json() == scores["decision"]:
         return f"The decision, tuned for {scores['tuned_for']}: {stated}."
@@ -144,6 +149,16 @@ def _nested_text(scores: Mapping[str, Any]) -> str:
     return (
         f"Nested: each {parts} is scored at a decision tuned without it. "
         f"{name} is then {_number(nested['scores'][name])}, {verdict}."
+    )
+
+
+def _presence_text(scores: Mapping[str, Any]) -> str:
+    auc = scores["pooled"].get("presence_auc")
+    if auc is None:
+        return ""
+    return (
+        f"Presence, the networks' word on whether an image holds any foreground, ranks an image with foreground above "
+        f"one without in {100 * auc:.1f} % of all such pairs (area under the ROC curve)."
     )
 
 
@@ -207,7 +222,7 @@ def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> l
     shots = []
     for row in rows.to_dict("records"):
         sample = load(row["id"])
-        mask = decide(sample.probs, decision)
+        mask = decide(sample.probs, decision, sample.presence)
         valid = sample.target != 255
         share = np.count_nonzero(mask[valid]) / max(1, int(np.count_nonzero(valid)))
         shots.append(
