@@ -10,6 +10,7 @@ from torch import nn
 from saltern.errors import ConfigError
 from saltern.models import Outputs
 from saltern.runtime import Runtime
+from saltern.runtime.memory import TRAINING, enough_memory
 
 
 def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> list[str]:
@@ -23,15 +24,17 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
 
     Raises:
         ConfigError: no deterministic gradient; names the operation.
+        TrainingError: memory does not hold two images.
     """
     trial = deepcopy(network).train()
     images = torch.zeros(2, 3, *size, dtype=torch.uint8, device=runtime.device)
     with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         try:
-            with runtime.autocast():
-                outputs: Outputs = trial(images)
-            heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
-            torch.stack([logits.float().sum() for logits in heard]).sum().backward()
+            with enough_memory(TRAINING, runtime.device, "the trial step", images.shape):
+                with runtime.autocast():
+                    outputs: Outputs = trial(images)
+                heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
+                torch.stack([logits.float().sum() for logits in heard]).sum().backward()
         except RuntimeError as error:
             if "deterministic" not in str(error):
                 raise

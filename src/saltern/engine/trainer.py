@@ -23,6 +23,7 @@ from saltern.errors import RunError, TrainingError
 from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
 from saltern.runtime import Runtime, seed_all
+from saltern.runtime.memory import TRAINING, enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Trainer:
         weights are those that are scored and kept, while the optimizer goes on from the plain ones.
 
         Raises:
-            TrainingError: the loss, the weights or the monitored score are not finite.
+            TrainingError: the loss, the weights or the monitored score are not finite, or memory runs out.
             RunError: a checkpoint that cannot be read, or processes that see different ones.
         """
         self.runtime.place(model, channels_last=self.config.channels_last)
@@ -163,9 +164,10 @@ class Trainer:
             micro = Micro(index, data.sizes, self.config.accumulate)
             lr = lr_at(at.phase, at.epoch + micro.first / len(data.sizes), history)
             set_lr(optimizer, lr)
-            self._forward_backward(model, loss, batch, meter, micro)
-            if micro.updates:
-                self._update(model, optimizer)
+            with enough_memory(TRAINING, self.runtime.device, where, batch.images.shape):
+                self._forward_backward(model, loss, batch, meter, micro)
+                if micro.updates:
+                    self._update(model, optimizer)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
         if self.state.step == before:
