@@ -30,11 +30,20 @@ from saltern.config.resolve import (
     register,
     resolve,
 )
-from saltern.config.schema import AugmentConfig, FoldsConfig, ImportConfig, InferenceConfig, RunConfig, TransformConfig
-from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.schema import (
+    AugmentConfig,
+    FoldsConfig,
+    ImportConfig,
+    InferenceConfig,
+    LrConfig,
+    RunConfig,
+    TransformConfig,
+)
+from saltern.config.training import AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError
 
 __all__ = [
+    "AUTO",
     "CONFIG_DIR",
     "LOSS_PARAMS",
     "AugmentConfig",
@@ -50,6 +59,7 @@ __all__ = [
     "ImportConfig",
     "InferenceConfig",
     "LossTerm",
+    "LrConfig",
     "ModelConfig",
     "OptimConfig",
     "PhaseConfig",

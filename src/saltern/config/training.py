@@ -7,6 +7,9 @@ from omegaconf import MISSING
 
 from saltern.config.losses import LossTerm, parse_loss
 
+AUTO = "auto"
+"""A batch size that is found when a run begins."""
+
 
 @dataclass(kw_only=True)
 class PhaseConfig:
@@ -62,8 +65,9 @@ class TrainerConfig:
 
     folds: list[int] | None = None
     """The folds to train now; null: all. Folds of one run may be trained at different times and places."""
-    batch_size: int = 16
-    """Images an optimizer step sees per device and accumulation step."""
+    batch_size: Any = 16
+    """Images an optimizer step sees per device and accumulation step; `auto`: as many as memory holds, and as leave an
+    epoch ten steps. It is found once, when a run begins; `config.yaml` holds the number."""
     eval_batch_size: int = 32
     workers: int = 0
     """Loader processes per device; images are cached in memory, so 0 is right on small machines."""

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from saltern.config import AugmentConfig, DatasetConfig, TrainerConfig
+from saltern.config import AUTO, AugmentConfig, DatasetConfig, TrainerConfig
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.batches import LoaderSettings, Share, TrainLoader, sample_maker, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
@@ -26,7 +26,8 @@ class Loading:
 
     @classmethod
     def of(cls, trainer: TrainerConfig, share: Share | None = None, *, pin: bool = False) -> "Loading":
-        """What `trainer` says, for one process's share."""
+        """What `trainer` says, for one process's share, once its batch size is a number."""
+        assert trainer.batch_size != AUTO, "a batch size that is still to be found"
         return cls(trainer.batch_size, trainer.eval_batch_size, trainer.workers, share or Share(), pin)
 
     def evaluating(self, stride: int) -> LoaderSettings:

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import nn
 
 from saltern import runtime
+from saltern.config import AUTO, ConfigError
 from saltern.data.check import examine as data_check
 from saltern.data.check.examine import DatasetReport
 from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
@@ -30,6 +31,7 @@ from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
 from saltern.models import SegmentationNet, build_model
 from saltern.models.weights import WeightsReport
+from saltern.pipeline.batch_size import settle_batch_size
 from saltern.pipeline.finishing import finish_run
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
@@ -55,7 +57,7 @@ def preview(job: Job) -> Path:
     table = job.material.dataset.train.sort_values("coverage", ascending=False)
     rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
     stride = build_model(job.config.model, pretrained=False).stride
-    settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
+    settings = LoaderSettings(stride=stride, batch_size=len(rows), seed=job.config.seed)
     sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings)
     folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
     path = folder.with_name(f"{folder.name}.png")
@@ -64,8 +66,19 @@ def preview(job: Job) -> Path:
 
 
 def make_folds(job: Job) -> pd.DataFrame:
-    """The run's split (id, fold): the one in its folder, or a new one, saved there."""
+    """The run's split (id, fold): the one in its folder, or a new one, saved there.
+
+    Raises:
+        ConfigError: a batch size that has to be found on several devices, where this is one process.
+    """
+    trainer = job.config.trainer
+    if trainer.batch_size == AUTO and trainer.devices * trainer.nodes > 1:
+        raise ConfigError(
+            "trainer.batch_size=auto: is found on all devices together, by `make train`; `make folds` is one process. "
+            "Begin the run by `make train`, or give a number."
+        )
     with job.life.hold(wait=True):
+        settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
         job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
         return _divide(job)
 
@@ -99,6 +112,7 @@ def train(job: Job, *, finish: bool = True) -> None:
     """
     with job.runtime.group.together():
         with job.held(wait=True):
+            settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
             job.runtime.group.on_main(_begin, job)
         job.life.refuse_ensemble("train")
         asked = job.config.trainer.folds
@@ -123,6 +137,11 @@ def _begin(job: Job) -> None:
         material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
         _placed(job, network)
     _divide(job)
+
+
+def fresh_network(job: Job, *, pretrained: bool = True) -> SegmentationNet:
+    """A network of the run on its device, as its training begins with it."""
+    return _placed(job, build_model(job.config.model, pretrained=pretrained))
 
 
 def _placed(job: Job, network: SegmentationNet) -> SegmentationNet:

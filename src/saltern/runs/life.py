@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from saltern.config import contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
+from saltern.config import RunConfig, contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
 from saltern.errors import RunError
 from saltern.files import write_json, write_text
 from saltern.runs.folder import FoldDir
@@ -48,6 +48,13 @@ class Life(HeldRun):
             raise RunError(self._no_run())
         write_json(run.environment, dict(environment))
         write_text(run.config, freeze(self.config))
+
+    def continued(self) -> RunConfig | None:
+        """The frozen config of the run that `begin` would go on with; None where it would begin one."""
+        run = self.run
+        if not (run.config.exists() and run.folds.exists()) or (self.config.overwrite and not self._goes_on()):
+            return None
+        return thaw(run.config)
 
     def _renew_environment(self, environment: Mapping[str, Any]) -> None:
         """Write `environment.json` again where it is gone or damaged: this call's overrides mean the same config."""

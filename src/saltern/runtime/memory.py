@@ -58,6 +58,14 @@ class Need:
     error: type[SalternError]
     advice: str
 
+    def short(self, device: torch.device, where: str, shape: Sequence[int]) -> SalternError:
+        """The error for a batch of `shape` (B, 3, H, W) that `device` does not hold; `where` begins the sentence."""
+        count, (height, width) = shape[0], shape[-2:]
+        return self.error(
+            f"{where}: the memory of {device} does not hold a batch of {count} images of {height} x {width} "
+            f"({Memory.of(device)}). {self.advice}"
+        )
+
 
 TRAINING = Need(
     TrainingError,
@@ -90,11 +98,7 @@ def enough_memory(need: Need, device: torch.device, where: str, shape: Sequence[
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        count, (height, width) = shape[0], shape[-2:]
-        raise need.error(
-            f"{where}: the memory of {device} does not hold a batch of {count} images of {height} x {width} "
-            f"({Memory.of(device)}). {need.advice}"
-        ) from error
+        raise need.short(device, where, shape) from error
 
 
 def ran_out(error: BaseException) -> bool:
