@@ -51,6 +51,7 @@ WHERE_NOT_WHAT = (
     "trainer.workers",
     "trainer.eval_batch_size",
     "trainer.precision",
+    "trainer.compile",
     "trainer.accelerator",
     "trainer.devices",
     "trainer.nodes",

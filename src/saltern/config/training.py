@@ -74,6 +74,9 @@ class TrainerConfig:
     precision: str = "auto"
     """One of PRECISIONS; auto is bf16 where the hardware has it, fp16 with loss scaling on older GPUs, else fp32."""
     channels_last: bool = True
+    compile: bool = False
+    """Compile the network for whole training batches by `torch.compile`: faster steps, after minutes at a fold's start.
+    Where it cannot be compiled a warning says why, and it is trained without."""
     accumulate: int = 1
     """Batches per optimizer step."""
     clip_grad_norm: float | None = 1.0

@@ -128,11 +128,12 @@ def range_test(
     stepper = _Stepper(network, _endless(batches), recipe, phase, runtime)
 
     def step(rate: float) -> float:
+        before = stepper.images
         loss = stepper(rate)
-        progress.advance(1, loss=loss)
+        progress.advance(stepper.images - before, loss=loss)
         return loss
 
-    with progress.track("learning-rate range", len(rates)):
+    with progress.track("learning-rate range", len(rates) * recipe.trainer.accumulate * recipe.trainer.batch_size):
         return observe(rates, step)
 
 
@@ -148,6 +149,8 @@ class _Stepper:
         self, network: nn.Module, batches: Iterator[TrainBatch], recipe: Recipe, phase: PhaseConfig, runtime: Runtime
     ) -> None:
         self._runtime, self._batches, self._config = runtime, batches, recipe.trainer
+        self.images = 0
+        """Images that were seen."""
         self._loss = Objective(build_loss(phase.terms()), recipe.heads).to(runtime.device)
         fused = runtime.fuses(clips=recipe.trainer.clip_grad_norm is not None)
         fabric = runtime.fabric
@@ -173,4 +176,5 @@ class _Stepper:
             images = batch.images.to(device, non_blocking=True).contiguous(memory_format=order)
             total, _ = self._loss(self._network(images), batch.targets.to(device, non_blocking=True))
             self._runtime.fabric.backward(total / self._config.accumulate)
+        self.images += len(batch.images)
         return float(total.detach())

@@ -5,7 +5,7 @@ from copy import deepcopy
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from saltern.errors import ConfigError
 from saltern.models import Outputs
@@ -31,10 +31,7 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
     with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         try:
             with enough_memory(TRAINING, runtime.device, "the trial step", images.shape):
-                with runtime.autocast():
-                    outputs: Outputs = trial(images)
-                heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
-                torch.stack([logits.float().sum() for logits in heard]).sum().backward()
+                trial_step(trial, images, runtime)
         except RuntimeError as error:
             if "deterministic" not in str(error):
                 raise
@@ -47,6 +44,14 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
         if name in idle:
             parameter.requires_grad_(False)
     return sorted(idle)
+
+
+def trial_step(network: nn.Module, images: Tensor, runtime: Runtime) -> None:
+    """Forward of `images` (B, 3, H, W) uint8, and backward from everything that `network` gives."""
+    with runtime.autocast():
+        outputs: Outputs = network(images)
+    heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
+    torch.stack([logits.float().sum() for logits in heard]).sum().backward()
 
 
 def not_finite(networks: Iterable[nn.Module]) -> list[str]:

@@ -20,6 +20,7 @@ from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
+from saltern.engine.compiling import compile_network
 from saltern.engine.fold_data import FoldData
 from saltern.engine.keeper import Keeper
 from saltern.engine.recipe import Recipe
@@ -179,6 +180,8 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit) -> TrainState:
     if network.weights_report is not None:
         job.runtime.group.on_main(write_json, fold.encoder_weights, vars(network.weights_report))
     network = _placed(job, network)
+    if config.trainer.compile:
+        compile_network(network, job.material.train_size(network.stride), config.trainer, job.runtime)
     data = _fold_data(job, split, network.stride, seed)
     with EpochLog(fold) as epoch_log:
         trainer = Trainer(job.runtime, Recipe.of(config), keeper, epoch_log, job.progress)

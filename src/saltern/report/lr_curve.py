@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from saltern.files import atomic
@@ -43,10 +44,11 @@ def draw_range(path: Path, title: str, curve: Mapping[str, NDArray[np.float64]],
         axes.plot(rates, smoothed, color=SERIES[0], linewidth=1.8, label="smoothed")
         for number, (name, rate) in enumerate(marks.items()):
             axes.axvline(rate, color=SERIES[2 + 2 * number], linewidth=1.4, linestyle="--", label=f"{name}: {rate:.2g}")
-        start, lowest = float(np.max(smoothed[: max(1, len(smoothed) // 4)])), float(np.min(smoothed))
+        start, lowest = float(np.max(smoothed[: max(1, len(smoothed) // 4)])), float(np.min(losses))
         room = 0.15 * (start - lowest) or 0.1
         axes.set_ylim(lowest - room, start + 3 * room)
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}"))  # the usual one is a formula
         axes.set_xlabel("learning rate")
         axes.set_ylabel("loss")
         axes.legend(loc="lower left")
