@@ -45,8 +45,8 @@ class RangeTest:
 
     @property
     def _window(self) -> int:
-        """Steps that are looked at together: a tenth of them, odd."""
-        return max(3, len(self.rates) // 10 | 1)
+        """Steps that are looked at together: a sixth of them, odd."""
+        return max(3, len(self.rates) // 6 | 1)
 
     @cached_property
     def smoothed(self) -> NDArray[np.float64]:
