@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview folds train tune predict submit report ensemble compare score
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare score
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
 
 .DEFAULT_GOAL := help
@@ -54,6 +54,8 @@ check: $(STAMP)     ## what is wrong with this data set, before an hour is spent
 	$(call run,check)
 preview: $(STAMP)   ## draw augmented training images with outlined masks, as the network will see them
 	$(call run,preview)
+lr: $(STAMP)        ## a learning-rate range test: the rate that a run may begin with; phase=NAME steps=N
+	$(call run,lr)
 folds: $(STAMP)     ## begin a run: freeze its config, divide the images into folds
 	$(call run,folds)
 train: $(STAMP)     ## every stage in order: folds, training, tune, predict, submit, report

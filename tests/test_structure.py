@@ -9,6 +9,7 @@ SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"
 
 STAGES = {
     "check": "check_dataset",
+    "lr": "lr_range",
     "folds": "make_folds",
     "train": "train",
     "tune": "tune_decision",

@@ -66,11 +66,12 @@ def killed_main(group: Group) -> None:
 
 
 def patience(group: Group) -> None:
-    """Main-only work takes longer than a collective would wait (2 s here); agreement holds values as they are."""
+    """Main-only work takes longer than a collective would wait (2 s here); all agree on values, or the least."""
     torch.distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=2))
     group.on_main(time.sleep, 4.0)
     collective()
     assert group.agree({"epoch": 3, "score": 0.5, "rank": group.rank}) == {"epoch": 3, "score": 0.5, "rank": 0}
+    assert [group.smallest(5 - group.rank), group.smallest(3 + group.rank)] == [4, 3]
 
 
 def different(group: Group) -> None:

@@ -36,14 +36,16 @@ from saltern.config.schema import (
     FoldsConfig,
     ImportConfig,
     InferenceConfig,
+    LrConfig,
     RunConfig,
     TransformConfig,
 )
-from saltern.config.training import ALL_IMAGES, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.training import ALL_IMAGES, AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError
 
 __all__ = [
     "ALL_IMAGES",
+    "AUTO",
     "CONFIG_DIR",
     "LOSS_PARAMS",
     "AugmentConfig",
@@ -60,6 +62,7 @@ __all__ = [
     "ImportConfig",
     "InferenceConfig",
     "LossTerm",
+    "LrConfig",
     "ModelConfig",
     "OptimConfig",
     "PhaseConfig",

@@ -9,8 +9,8 @@ from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, S
 from saltern.config.endings import check_endings
 from saltern.config.entries import ScoreConfig
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
-from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, RunConfig
-from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, LrConfig, RunConfig
+from saltern.config.training import AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.errors import ConfigError, unknown
 
 
@@ -200,7 +200,10 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _one_of(trainer.precision, "trainer.precision", choices.PRECISIONS)
     _one_of(trainer.monitor, "trainer.monitor", choices.MONITORS)
     _one_of(trainer.accelerator, "trainer.accelerator", ("auto", "cpu", "cuda"))
-    for key in ("batch_size", "eval_batch_size", "accumulate", "devices", "nodes"):
+    size = trainer.batch_size
+    good = size == AUTO or (isinstance(size, int) and not isinstance(size, bool) and size >= 1)
+    _require(good, "trainer.batch_size", size, "a whole number (int) of at least 1, or auto")
+    for key in ("eval_batch_size", "accumulate", "devices", "nodes"):
         value = getattr(trainer, key)
         _require(value >= 1, f"trainer.{key}", value, "at least 1")
     _require(trainer.workers >= 0, "trainer.workers", trainer.workers, "0 or more")
@@ -244,6 +247,15 @@ def _check_inference(inference: InferenceConfig) -> None:
     _require(inference.shard_mb >= 1, "inference.shard_mb", inference.shard_mb, "at least 1")
     most = inference.networks_at_once
     _require(most is None or most >= 1, "inference.networks_at_once", most, "null or at least 1")
+
+
+def check_lr(config: LrConfig) -> None:
+    """Refuse a range test that shows nothing."""
+    _require(config.steps >= 20, "steps", config.steps, "at least 20, or there is no curve")
+    _require(config.low > 0, "low", config.low, "a positive number")
+    _require(config.high > config.low, "high", config.high, f"a number above low={config.low}")
+    if config.phase is not None:
+        _one_of(config.phase, "phase", list(config.schedule.phases))
 
 
 def check_score(config: ScoreConfig) -> None:

@@ -19,6 +19,7 @@ from yaml import YAMLError
 
 from saltern.config import datasets, networks, schema
 from saltern.config.resolve import checked, compose_config
+from saltern.config.training import AUTO
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_json
 
@@ -51,6 +52,7 @@ WHERE_NOT_WHAT = (
     "trainer.workers",
     "trainer.eval_batch_size",
     "trainer.precision",
+    "trainer.compile",
     "trainer.accelerator",
     "trainer.checkpointing",
     "trainer.devices",
@@ -107,6 +109,8 @@ def thaw(path: Path) -> schema.RunConfig:
         merged = OmegaConf.merge(base, content)
         config = checked(merged)  # type: ignore[arg-type]
         assert isinstance(config, schema.RunConfig)
+        if config.trainer.batch_size == AUTO:
+            raise ConfigError("trainer.batch_size='auto': expected the number that was found when the run began")
     return config
 
 
@@ -184,8 +188,12 @@ def later_wins(first: list[str], second: list[str]) -> list[str]:
 
 
 def contradictions(old: schema.RunConfig, new: schema.RunConfig) -> dict[str, tuple[Any, Any]]:
-    """The differences between two configs of one run that change what it computes."""
-    return {key: values for key, values in differences(old, new).items() if not _is_below(key, WHERE_NOT_WHAT)}
+    """The differences between two configs of one run that change what it computes.
+
+    A batch size that is to be found is the one that was found.
+    """
+    changed = {key: values for key, values in differences(old, new).items() if not _is_below(key, WHERE_NOT_WHAT)}
+    return {key: values for key, values in changed.items() if (key, values[1]) != ("trainer.batch_size", AUTO)}
 
 
 def fingerprint(path: Path, parts: Sequence[str]) -> str:
@@ -224,6 +232,9 @@ def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunC
     frozen = thaw(path)
     before = compose_config("run", recorded)
     asked = compose_config("run", later_wins(recorded, overrides))
+    for config in (before, asked):
+        if config.trainer.batch_size == AUTO:
+            config.trainer.batch_size = frozen.trainer.batch_size
     refuse_contradictions(path, contradictions(before, asked))
     for key in differences(before, asked):  # all of them say where, else they had been refused
         group, _, name = key.rpartition(".")

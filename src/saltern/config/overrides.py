@@ -14,6 +14,7 @@ from saltern.config import entries, schema
 ENTRIES = (
     schema.RunConfig,
     schema.ImportConfig,
+    schema.LrConfig,
     entries.DownloadConfig,
     entries.EnsembleConfig,
     entries.CompareConfig,

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, entries, networks, schema, training
-from saltern.config.checks import check_run, check_score
+from saltern.config.checks import check_lr, check_run, check_score
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
 
@@ -22,6 +22,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "": {
         "run_schema": schema.RunConfig,
         "import_schema": schema.ImportConfig,
+        "lr_schema": schema.LrConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
@@ -79,6 +80,8 @@ def checked(raw: DictConfig) -> Any:
         raise ConfigError(str(error).splitlines()[0]) from error
     if isinstance(config, schema.RunConfig):
         check_run(config)
+    if isinstance(config, schema.LrConfig):
+        check_lr(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
     return config

@@ -116,3 +116,17 @@ class ImportConfig(RunConfig):
 
     archive: str = MISSING
     """A .zip or .tar file, or a folder with such files and CSVs; unpacked to `dataset.root`."""
+
+
+@dataclass(kw_only=True)
+class LrConfig(RunConfig):
+    """A learning-rate range test with the settings of a run."""
+
+    steps: int = 100
+    """Optimizer steps, each at a rate that is the same multiple of the one before."""
+    low: float = 1e-7
+    """The first rate."""
+    high: float = 1.0
+    """The last rate, where the loss has not diverged before."""
+    phase: str | None = None
+    """The phase whose loss it is; null: the first."""

@@ -9,6 +9,8 @@ from saltern.config.losses import LossTerm, parse_loss
 
 ALL_IMAGES = "all"
 """In `trainer.folds`, and in the name of its folder: the network of every labelled image."""
+AUTO = "auto"
+"""A batch size that is found when a run begins."""
 
 
 @dataclass(kw_only=True)
@@ -82,14 +84,18 @@ class TrainerConfig:
     folds: list[Any] | None = None
     """The folds to train now; null: every one. Folds of one run may be trained at different times and places.
     [all]: one more network, on every labelled image, for as many epochs as the trained folds found best."""
-    batch_size: int = 16
-    """Images an optimizer step sees per device and accumulation step."""
+    batch_size: Any = 16
+    """Images an optimizer step sees per device and accumulation step; `auto`: as many as memory holds, and as leave an
+    epoch ten steps. It is found once, when a run begins; `config.yaml` holds the number."""
     eval_batch_size: int = 32
     workers: int = 0
     """Loader processes per device; images are cached in memory, so 0 is right on small machines."""
     precision: str = "auto"
     """One of PRECISIONS; auto is bf16 where the hardware has it, fp16 with loss scaling on older GPUs, else fp32."""
     channels_last: bool = True
+    compile: bool = False
+    """Compile the network for whole training batches by `torch.compile`: faster steps, after minutes at a fold's start.
+    Where it cannot be compiled a warning says why, and it is trained without."""
     accumulate: int = 1
     """Batches per optimizer step."""
     clip_grad_norm: float | None = 1.0

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from saltern.config import AugmentConfig, DatasetConfig, TrainerConfig
+from saltern.config import AUTO, AugmentConfig, DatasetConfig, TrainerConfig
 from saltern.data.layouts.opening import open_dataset
 from saltern.data.loading.batches import LoaderSettings, Share, TrainLoader, sample_maker, train_loader
 from saltern.data.loading.cache import ImageSource, open_source
@@ -34,7 +34,8 @@ class Loading:
 
     @classmethod
     def of(cls, trainer: TrainerConfig, share: Share, device: torch.device) -> "Loading":
-        """What `trainer` says, for one process's share and device."""
+        """What `trainer` says, for one process's share and device, once its batch size is a number."""
+        assert trainer.batch_size != AUTO, "a batch size that is still to be found"
         return cls(trainer.batch_size, trainer.eval_batch_size, trainer.workers, share, device)
 
     def evaluating(self, stride: int) -> LoaderSettings:

@@ -5,12 +5,13 @@ from copy import deepcopy
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from saltern.errors import ConfigError
+from saltern.errors import ConfigError, SalternError
 from saltern.models import Outputs, SegmentationNet
 from saltern.models.sizes import refuse_size
 from saltern.runtime import Runtime
+from saltern.runtime.memory import TRAINING, enough_memory
 
 
 def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> list[str]:
@@ -24,15 +25,16 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
 
     Raises:
         ConfigError: no deterministic gradient; names the operation. Images of a size that the network cannot take.
+        TrainingError: memory does not hold two images.
     """
     trial = deepcopy(network).train()
     images = torch.zeros(2, 3, *size, dtype=torch.uint8, device=runtime.device)
     with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         try:
-            with runtime.autocast():
-                outputs: Outputs = trial(images)
-            heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
-            torch.stack([logits.float().sum() for logits in heard]).sum().backward()
+            with enough_memory(TRAINING, runtime.device, "the trial step", images.shape):
+                trial_step(trial, images, runtime)
+        except SalternError:
+            raise
         except (RuntimeError, AssertionError, ValueError) as error:
             if "deterministic" not in str(error):
                 if isinstance(network, SegmentationNet):
@@ -47,6 +49,14 @@ def freeze_idle(network: nn.Module, size: tuple[int, int], runtime: Runtime) -> 
         if name in idle:
             parameter.requires_grad_(False)
     return sorted(idle)
+
+
+def trial_step(network: nn.Module, images: Tensor, runtime: Runtime) -> None:
+    """Forward of `images` (B, 3, H, W) uint8, and backward from everything that `network` gives."""
+    with runtime.autocast():
+        outputs: Outputs = network(images)
+    heard = [outputs.logits, *outputs.deep, *([] if outputs.presence is None else [outputs.presence])]
+    torch.stack([logits.float().sum() for logits in heard]).sum().backward()
 
 
 def not_finite(networks: Iterable[nn.Module]) -> list[str]:

@@ -3,8 +3,6 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,12 +19,14 @@ from saltern.engine.mixing import mixed
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
 from saltern.engine.recipe import Recipe
+from saltern.engine.resuming import fitting, restore_precision
 from saltern.engine.soundness import not_finite
 from saltern.engine.soup import chosen, cook
-from saltern.errors import RunError, TrainingError
+from saltern.errors import TrainingError
 from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
 from saltern.runtime import Runtime, seed_all
+from saltern.runtime.memory import TRAINING, enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Trainer:
         weights are those that are scored and kept, while the optimizer goes on from the plain ones.
 
         Raises:
-            TrainingError: the loss, the weights or the monitored score are not finite.
+            TrainingError: the loss, the weights or the monitored score are not finite, or memory runs out.
             RunError: a checkpoint that cannot be read, or processes that see different ones.
         """
         self.runtime.place(model, channels_last=self.config.channels_last)
@@ -121,7 +121,7 @@ class Trainer:
             self.state.precision = self.runtime.precision
             return None
         self.state, saved = found
-        with self._fitting():
+        with fitting(self.fold.last):
             model.load_state_dict(saved["model"])
         log.info("%s: continues after epoch %d", self.fold.path, self.state.epoch)
         if self.state.precision != self.runtime.precision:
@@ -135,21 +135,9 @@ class Trainer:
             return None
         average = AveragedWeights(model, self.config.ema_decay)
         if saved is not None:
-            with self._fitting():
+            with fitting(self.fold.last):
                 average.load_state_dict(saved["average"])
         return average
-
-    @contextmanager
-    def _fitting(self) -> Iterator[None]:
-        """Raise a RunError where a part of the checkpoint is not there, or is that of another network or optimizer."""
-        try:
-            yield
-        except (KeyError, RuntimeError, ValueError, TypeError, IndexError) as error:
-            said = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise RunError(
-                f"{self.fold.last}: is not the checkpoint of this network and optimizer ({said.strip()[:200]}). Put "
-                "back the one that this run wrote, or delete the fold's folder to train it again."
-            ) from error
 
     def _begin_phase(self, model: nn.Module, at: Position, saved: dict[str, Any] | None) -> Any:
         """The optimizer for the phase, with its state where a checkpoint lies inside the phase."""
@@ -159,8 +147,8 @@ class Trainer:
         plain = build_optimizer(model, self.recipe.optim, at.phase.lr, fused=fused)
         optimizer: Any = self.runtime.fabric.setup_optimizers(plain)
         if saved is not None:
-            with self._fitting():
-                self._restore_precision(saved["precision"])
+            with fitting(self.fold.last):
+                restore_precision(self.runtime, saved["precision"])
                 if at.epoch > 0:
                     optimizer.load_state_dict(saved["optimizer"])
         return optimizer
@@ -173,11 +161,6 @@ class Trainer:
             model.load_state_dict(self.average.network.state_dict())
         if self.average:
             self.average.restart()
-
-    def _restore_precision(self, state: dict[str, Any]) -> None:
-        plugin = self.runtime.fabric.strategy.precision
-        if state and plugin.state_dict():  # both scale the loss
-            plugin.load_state_dict(state)
 
     def _train_epoch(self, model: nn.Module, optimizer: Any, data: FoldData, at: Position) -> dict[str, float]:
         model.train()
@@ -193,9 +176,10 @@ class Trainer:
             micro = Micro(index, data.sizes, self.config.accumulate)
             lr = lr_at(at.phase, at.epoch + micro.first / len(data.sizes), history)
             set_lr(optimizer, lr)
-            self._forward_backward(model, loss, batch, meter, micro)
-            if micro.updates:
-                self._update(model, optimizer)
+            with enough_memory(TRAINING, self.runtime.device, where, batch.images.shape):
+                self._forward_backward(model, loss, batch, meter, micro)
+                if micro.updates:
+                    self._update(model, optimizer)
             self.progress.advance(len(batch.images) * self.runtime.world_size, loss=meter.last)
         means = meter.means(self.runtime.sum_over_ranks)
         if self.state.step == before:

@@ -18,6 +18,7 @@ from saltern.metrics.streaming import StreamingCounts
 from saltern.models import Outputs
 from saltern.progress import Progress
 from saltern.runtime import Runtime
+from saltern.runtime.memory import EVALUATION, enough_memory
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,15 @@ class Predictor:
         """`total` plus what each network in turn says, on the device.
 
         The order of the additions is that of the networks, so that it does not matter how many are loaded at a time.
+
+        Raises:
+            RunError: memory runs out.
         """
-        images = images.to(self.runtime.device, non_blocking=True)
-        for network in self.networks:
-            said = self._one(network, images)
-            total = said if total is None else total + said
+        with enough_memory(EVALUATION, self.runtime.device, "predicting", images.shape):
+            images = images.to(self.runtime.device, non_blocking=True)
+            for network in self.networks:
+                said = self._one(network, images)
+                total = said if total is None else total + said
         assert total is not None
         return total
 
@@ -110,7 +115,7 @@ def score_batches(predictor: Predictor, batches: Iterable[EvalBatch]) -> Streami
     """Pixel counts at native size and threshold 0.5 of batches with their truth, counted on the device.
 
     Raises:
-        RunError: probabilities that are not finite, which no threshold would show; names an image.
+        RunError: probabilities that are not finite, which no threshold would show; names an image. Or memory runs out.
     """
     counts, finite, ids = StreamingCounts(), [], []
     for batch in batches:
@@ -118,9 +123,11 @@ def score_batches(predictor: Predictor, batches: Iterable[EvalBatch]) -> Streami
         probs = predictor(batch.images).probs
         finite.append(probs.flatten(1).isfinite().all(1))
         ids += batch.ids
-        for fit, part in batch.same_fits():
-            targets = torch.from_numpy(np.stack(batch.truths[part]))
-            counts.update(count_batch(unfit_probs(probs[part], fit) > 0.5, targets.to(probs.device, non_blocking=True)))
+        with enough_memory(EVALUATION, predictor.runtime.device, "scoring at native size", batch.images.shape):
+            for fit, part in batch.same_fits():
+                masks = unfit_probs(probs[part], fit) > 0.5
+                targets = torch.from_numpy(np.stack(batch.truths[part]))
+                counts.update(count_batch(masks, targets.to(probs.device, non_blocking=True)))
     if finite:
         broken = [name for name, good in zip(ids, torch.cat(finite).tolist(), strict=True) if not good]
         if broken:

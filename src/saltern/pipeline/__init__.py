@@ -3,6 +3,7 @@
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
+from saltern.pipeline.lr_range import lr_range
 from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "compare_runs",
     "ensemble_runs",
     "finish_run",
+    "lr_range",
     "make_folds",
     "predict_test",
     "preview",

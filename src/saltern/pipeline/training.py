@@ -10,7 +10,7 @@ import pandas as pd
 from torch import nn
 
 from saltern import runtime
-from saltern.config import ALL_IMAGES
+from saltern.config import ALL_IMAGES, AUTO, ConfigError
 from saltern.data.check import examine as data_check
 from saltern.data.check.examine import DatasetReport
 from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
@@ -18,16 +18,14 @@ from saltern.data.folds.division import Division, divide
 from saltern.data.likeness.adjacency import mosaic_picture
 from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
-from saltern.data.loading.sampling import require_kinds
 from saltern.data.source.dataset import samples_of
 from saltern.engine.checkpoint import TrainState
+from saltern.engine.compiling import compile_network
 from saltern.engine.ending import best_epochs
 from saltern.engine.fold_data import FoldData
-from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.keeper import Keeper
 from saltern.engine.mixing import pixel_mixer
 from saltern.engine.recipe import Recipe
-from saltern.engine.soundness import freeze_idle
 from saltern.engine.timing import require_an_epoch
 from saltern.engine.trainer import Trainer
 from saltern.errors import DataError
@@ -36,11 +34,12 @@ from saltern.inference.members import Images, Members, seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
 from saltern.losses import Schedule
-from saltern.models import SegmentationNet, build_model
-from saltern.models.checkpointing import checkpoint_blocks
+from saltern.models import build_model
 from saltern.models.weights import WeightsReport
 from saltern.pipeline.all_images import all_facts, planned_lengths
+from saltern.pipeline.batch_size import settle_batch_size
 from saltern.pipeline.finishing import finish_run
+from saltern.pipeline.rehearsal import fresh_network, placed, rehearse, require_sampling
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
 from saltern.report.tracking import EpochLog
@@ -70,7 +69,7 @@ def preview(job: Job) -> Path:
     table = job.material.dataset.train.sort_values("coverage", ascending=False)
     rows = table.index[np.linspace(0, len(table) - 1, min(8, len(table))).astype(int)].tolist()
     stride = build_model(job.config.model, pretrained=False).stride
-    settings = LoaderSettings(stride=stride, batch_size=job.config.trainer.batch_size, seed=job.config.seed)
+    settings = LoaderSettings(stride=stride, batch_size=len(rows), seed=job.config.seed)
     mixer = pixel_mixer(job.config.augment.batch, job.config.seed)
     sheet = contact_sheet(job.material.labelled, rows, job.config.dataset, job.config.augment, settings, mix=mixer)
     folder = RunDir.of(Path(job.config.outputs) / "preview", job.config.name).path
@@ -80,8 +79,19 @@ def preview(job: Job) -> Path:
 
 
 def make_folds(job: Job) -> pd.DataFrame:
-    """The run's split (id, fold): the one in its folder, or a new one, saved there."""
+    """The run's split (id, fold): the one in its folder, or a new one, saved there.
+
+    Raises:
+        ConfigError: a batch size that has to be found on several devices, where this is one process.
+    """
+    trainer = job.config.trainer
+    if trainer.batch_size == AUTO and trainer.devices * trainer.nodes > 1:
+        raise ConfigError(
+            "trainer.batch_size=auto: is found on all devices together, by `make train`; `make folds` is one process. "
+            "Begin the run by `make train`, or give a number."
+        )
     with job.life.hold(wait=True):
+        settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
         job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
         return _divide(job)
 
@@ -91,21 +101,12 @@ def _divide(job: Job) -> pd.DataFrame:
         division = divide(job.material.dataset, job.config.folds, job.progress)
         for warning in division.report.warnings():
             log.warning("folds: %s", warning)
-        _require_sampling(job, division.folds)
+        require_sampling(job, division.folds)
         write_json(job.run.folds_report, division.report.as_dict())
         _draw_mosaics(job, division)
         save_folds(job.run.folds, division.folds)
         job.life.close_folds()
     return job.folds
-
-
-def _require_sampling(job: Job, folds: pd.DataFrame) -> None:
-    """Raise a DataError where the training images of a fold cannot give a phase's share of empty ones."""
-    for number in fold_numbers(folds):
-        coverage = np.array([job.material.coverage[name] for name in select_fold(folds, number).train])
-        for name, phase in job.config.schedule.phases.items():
-            shown = f"fold {number}: schedule.phases.{name}.sampling={phase.sampling}"
-            require_kinds(coverage == 0, phase.shares() or (), shown)
 
 
 def _draw_mosaics(job: Job, division: Division) -> None:
@@ -125,6 +126,7 @@ def train(job: Job, *, finish: bool = True) -> None:
     """
     with job.runtime.group.together():
         with job.held(wait=True):
+            settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
             job.runtime.group.on_main(_begin, job)
         job.life.refuse_ensemble("train")
         asked = job.config.trainer.folds
@@ -144,30 +146,8 @@ def _begin(job: Job) -> None:
     """
     job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
     if not job.run.folds.exists():
-        network = build_model(job.config.model)
-        material = job.material
-        material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
-        for size in sorted(material.seen_sizes(network.stride)) if network.sizes.only else []:
-            network.refuse(size)
-        refuse_still_phases(_placed(job, network), job.config.schedule)
-        first, phase = next(iter(job.config.schedule.phases.items()))
-        if (phase.freeze_encoder or phase.freeze_batchnorm) and getattr(
-            job.config.model, "encoder_weights", None
-        ) is None:
-            log.warning("schedule.phases.%s freezes what is random: model.encoder_weights is null", first)
+        rehearse(job)
     _divide(job)
-
-
-def _placed(job: Job, network: SegmentationNet) -> SegmentationNet:
-    """The network on its device, with what its output does not depend on frozen, and checkpoints where asked for."""
-    if job.config.trainer.checkpointing:
-        blocks = checkpoint_blocks(network.net, network.name)
-        log.info("%d blocks keep their input alone and are computed twice, such as %s", len(blocks), blocks[0])
-    placed: SegmentationNet = job.runtime.place(network, channels_last=job.config.trainer.channels_last)
-    idle = freeze_idle(placed, job.material.train_size(network.stride), job.runtime)
-    if idle:
-        log.info("%d parameters have no effect on the output and stay as they are, such as %s", len(idle), idle[0])
-    return placed
 
 
 def _split(job: Job, number: FoldName) -> FoldSplit:
@@ -225,7 +205,9 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit, lengths: dict[str, int]
     network = build_model(config.model, pretrained=not begun)
     if network.weights_report is not None:
         job.runtime.group.on_main(write_json, fold.encoder_weights, vars(network.weights_report))
-    network = _placed(job, network)
+    network = placed(job, network)
+    if config.trainer.compile:
+        compile_network(network, job.material.train_size(network.stride), config.trainer, job.runtime)
     data = _fold_data(job, split, network.stride, seed)
     recipe = Recipe.of(config, lengths)
     if not begun:

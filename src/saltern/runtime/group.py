@@ -43,6 +43,10 @@ class Group:
         """The main process's `value`, which JSON can hold, on every process."""
         return value
 
+    def smallest(self, value: int) -> int:
+        """The smallest `value` of all processes, on every one."""
+        return value
+
     def barrier(self) -> None:
         """Wait until every process is here, however long that takes."""
 
@@ -92,6 +96,14 @@ class Ranks(Group):
             self._store.set(key, json.dumps(value))
         self._await(lambda: self._store.check([key]))
         return json.loads(self._store.get(key))
+
+    def smallest(self, value: int) -> int:
+        """See `Group.smallest`."""
+        key = self._key("smallest")
+        keys = [f"{key}/{rank}" for rank in range(self.size)]
+        self._store.set(keys[self.rank], str(value))
+        self._await(lambda: self._store.check(keys))
+        return min(int(self._store.get(each)) for each in keys)
 
     def barrier(self) -> None:
         """See `Group.barrier`."""

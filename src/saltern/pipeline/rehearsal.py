@@ -1,0 +1,61 @@
+"""What a run will do, tried before anything rests on its config."""
+
+import logging
+
+import numpy as np
+import pandas as pd
+
+from saltern.data.folds.assign import fold_numbers, select_fold
+from saltern.data.loading.sampling import require_kinds
+from saltern.engine.freezing import refuse_still_phases
+from saltern.engine.soundness import freeze_idle
+from saltern.job import Job
+from saltern.models import SegmentationNet, build_model
+from saltern.models.checkpointing import checkpoint_blocks
+
+log = logging.getLogger(__name__)
+
+
+def rehearse(job: Job) -> None:
+    """Build all that the config names: network, weights, batches; and take one step on trial.
+
+    Raises:
+        ConfigError: something cannot be built, or not be trained as asked.
+        DataError: images that make no batches.
+    """
+    config, material = job.config, job.material
+    network = build_model(config.model)
+    material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, config.seed)
+    for size in sorted(material.seen_sizes(network.stride)) if network.sizes.only else []:
+        network.refuse(size)
+    refuse_still_phases(placed(job, network), config.schedule)
+    first, phase = next(iter(config.schedule.phases.items()))
+    random = getattr(config.model, "encoder_weights", None) is None
+    if random and (phase.freeze_encoder or phase.freeze_batchnorm):
+        log.warning("schedule.phases.%s freezes what is random: model.encoder_weights is null", first)
+
+
+def fresh_network(job: Job, *, pretrained: bool = True) -> SegmentationNet:
+    """A network of the run on its device, as its training begins with it."""
+    return placed(job, build_model(job.config.model, pretrained=pretrained))
+
+
+def placed(job: Job, network: SegmentationNet) -> SegmentationNet:
+    """The network on its device, with what its output does not depend on frozen, and checkpoints where asked for."""
+    if job.config.trainer.checkpointing:
+        blocks = checkpoint_blocks(network.net, network.name)
+        log.info("%d blocks keep their input alone and are computed twice, such as %s", len(blocks), blocks[0])
+    placed: SegmentationNet = job.runtime.place(network, channels_last=job.config.trainer.channels_last)
+    idle = freeze_idle(placed, job.material.train_size(network.stride), job.runtime)
+    if idle:
+        log.info("%d parameters have no effect on the output and stay as they are, such as %s", len(idle), idle[0])
+    return placed
+
+
+def require_sampling(job: Job, folds: pd.DataFrame) -> None:
+    """Raise a DataError where the training images of a fold cannot give a phase's share of empty ones."""
+    for number in fold_numbers(folds):
+        coverage = np.array([job.material.coverage[name] for name in select_fold(folds, number).train])
+        for name, phase in job.config.schedule.phases.items():
+            shown = f"fold {number}: schedule.phases.{name}.sampling={phase.sampling}"
+            require_kinds(coverage == 0, phase.shares() or (), shown)
