@@ -5,8 +5,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from saltern.data.layouts.section import draw_section
-from saltern.data.likeness.adjacency import BEYOND, Link, find_mosaics, mosaic_picture, place
-from saltern.data.likeness.fingerprints import Fingerprint
+from saltern.data.likeness.adjacency import Link
+from saltern.data.likeness.fingerprints import BEYOND, Fingerprint
+from saltern.data.likeness.mosaics import find_mosaics, mosaic_picture, place
 
 SIDE = 48
 
@@ -95,7 +96,7 @@ def test_tiles_of_other_or_tiny_sizes_are_no_obstacle() -> None:
 
 
 def links_of(*links: tuple[int, int, str]) -> list[Link]:
-    return [Link(first, second, direction, 1.0, 0.0) for first, second, direction in links]
+    return [Link(first, second, direction, 1.0, 0.0, 0.0) for first, second, direction in links]
 
 
 def test_a_square_closes_and_gets_its_places() -> None:
