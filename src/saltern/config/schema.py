@@ -35,7 +35,7 @@ class FoldsConfig:
     """For `kind: file`: a CSV of your own with the columns id, fold; fold -1 is trained on and never validated."""
     max_ratio: float = 0.8
     """Over 0, up to 1: for `adjacency`, and to count neighbours, tiles belong together where the distance between their
-    borders is at most this share of that to the second best match: a false link joins two tiles, a missed one leaks."""
+    borders is at most about this share of that to the second best: a false link joins two tiles, a missed one leaks."""
     check_images: bool = True
     """Look for duplicates and neighbours across the folds, and compare with the test: reads every image once."""
 

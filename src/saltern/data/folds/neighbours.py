@@ -39,8 +39,8 @@ class Neighbours:
         if self.across.share < TOLERATED:
             return []
         return [
-            f"{self.across.images} labelled tiles ({self.across.share:.1%}) clearly continue one in another fold, up to "
-            f"{self.across_possible.images} by looser links; {self.test.images} test tiles ({self.test.share:.1%}) "
+            f"{self.across.images} labelled tiles ({self.across.share:.1%}) clearly continue one in another fold, up "
+            f"to {self.across_possible.images} by looser links; {self.test.images} test tiles ({self.test.share:.1%}) "
             f"continue a labelled one, up to {self.test_possible.images}. Where these shares are alike the folds "
             "forecast this test; for new pictures take folds=adjacency"
         ]

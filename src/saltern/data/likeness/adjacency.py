@@ -31,7 +31,9 @@ BY_MISSES = 0.25
 """Power of the distance, in multiples of that inside the tiles, by which the ratio is weighted."""
 MANY_LINKS = 0.01
 """Clear links per tile from which a data set counts as cut from larger pictures."""
-MIN_CORRELATION = 0.5
+LENIENCE = 1.25
+"""Loose links are those of a ratio up to a limit, and of a doubt up to this many times that: doubt tells more."""
+MIN_CORRELATION = 0.3
 """Borders that correlate less are never linked."""
 MIN_SPREAD = 1.5
 """Borders whose foretold values have a smaller standard deviation, in grey levels, say nothing."""
@@ -89,14 +91,17 @@ class Seams:
         return len(self.clear()[0]) >= MANY_LINKS * max(self.count, 1)
 
     def loose(self, max_ratio: float) -> tuple[list[Link], int]:
-        """The clear links and those of a ratio up to `max_ratio`, clearest first, and how many of them may be chance.
+        """The clear links and those within `max_ratio` (`LENIENCE`), clearest first, and how many may be chance.
 
         For uses where a false link costs little and a missed one much.
         """
-        clear, _ = self.clear()
-        links = clear + [link for link in self.links[len(clear) :] if link.ratio <= max_ratio]
-        decoys = (self.backwards, self.same_side)
-        return links, max(sum(link.ratio <= max_ratio for link in links) for links in decoys)
+
+        def within(links: list[Link]) -> list[Link]:
+            return [link for link in links if link.ratio <= max_ratio or link.doubt <= LENIENCE * max_ratio]
+
+        clear = self.clear()[0]
+        by_chance = max(len(within(decoy)) for decoy in (self.backwards, self.same_side))
+        return clear + within(self.links[len(clear) :]), by_chance
 
 
 def find_seams(prints: Sequence[Fingerprint]) -> Seams:

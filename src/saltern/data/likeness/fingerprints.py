@@ -23,6 +23,9 @@ EDGE_LINES = len(BEYOND)
 """Lines of pixels kept along each border."""
 INNER_SEAMS = 16
 """Seams inside an image, each way, at which it is measured how well its lines foretell it."""
+_AROUND = np.arange(1 - EDGE_LINES, EDGE_LINES + 1)
+_FORETELLING = np.array([[*BEYOND[::-1], 0, 0, 0], [0, 0, 0, *BEYOND]], np.float32)
+"""From the six rows around a seam: what those above it and what those below it foretell."""
 THUMB = 32
 """Side of the thumbnail by which near-duplicates are confirmed, pixels."""
 
@@ -92,13 +95,14 @@ def _miss(grey: np.ndarray) -> float:
     inner = len(grey) - 2 * EDGE_LINES + 1
     if inner < 1:
         return float("nan")
-    above = np.linspace(EDGE_LINES - 1, EDGE_LINES - 2 + inner, min(INNER_SEAMS, inner)).astype(int)
-    foretold = []
-    for lines in (above - np.arange(EDGE_LINES)[:, None], above + 1 + np.arange(EDGE_LINES)[:, None]):
-        seams = np.tensordot(np.array(BEYOND, np.float32), grey[lines].astype(np.float32), axes=(0, 0))
-        seams -= seams.mean(axis=1, keepdims=True)
-        foretold.append(seams / np.maximum(np.linalg.norm(seams, axis=1, keepdims=True), 1e-6))
-    return float(np.median(1 - (foretold[0] * foretold[1]).sum(axis=1)))
+    count = min(INNER_SEAMS, inner)
+    above = EDGE_LINES - 1 + np.arange(count) * (inner - 1) // max(count - 1, 1)
+    foretold = _FORETELLING @ grey[above[:, None] + _AROUND].astype(np.float32)  # (seams, 2, length)
+    foretold -= foretold.mean(axis=2, keepdims=True)
+    one, other = foretold[:, 0], foretold[:, 1]
+    norms = np.einsum("sl,sl->s", one, one) * np.einsum("sl,sl->s", other, other)
+    distance = np.sort(1 - np.einsum("sl,sl->s", one, other) / np.maximum(np.sqrt(norms), 1e-6))
+    return float(distance[count // 2] + distance[(count - 1) // 2]) / 2
 
 
 def _phash(grey: np.ndarray) -> int:
