@@ -21,9 +21,9 @@ def main(raw: DictConfig) -> None:
     report = read_folds_report(job.run.folds_report)
     shares = [vars(share) for share in report.shares]
     console.table(str(job.run.folds), list(shares[0]) if shares else [], [list(share.values()) for share in shares])
-    for key, value in [*report.mosaics.items(), *report.neighbours.items()]:
+    for key, value in report.mosaics.items():
         console.say(f"  {key}: {value}")
-    for line in report.resemblance.get("lines", []):
+    for line in [*report.neighbours.get("lines", []), *report.resemblance.get("lines", [])]:
         console.say(f"  {line}")
     if job.run.mosaics.exists():
         console.say(str(job.run.mosaics))

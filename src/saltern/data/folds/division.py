@@ -85,7 +85,11 @@ def _compared(
         return report
     fold = folds.set_index("id")["fold"].loc[train["id"]].to_numpy()
     neighbours = count_neighbours(look.seams, fold, config.max_ratio)
-    return replace(report, neighbours=neighbours.as_dict(), notes=[*neighbours.warnings(), *report.notes])
+    return replace(
+        report,
+        neighbours={**neighbours.as_dict(), "lines": neighbours.lines()},
+        notes=[*neighbours.warnings(), *report.notes],
+    )
 
 
 def _described(mosaics: Mosaics | None, chains: Chains | None) -> dict[str, Any]:

@@ -45,6 +45,18 @@ class Neighbours:
             "forecast this test; for new pictures take folds=adjacency"
         ]
 
+    def lines(self) -> list[str]:
+        """For people: every count in words."""
+        of = self.links
+        return [
+            f"links between tiles: {of['clear']} clear ({of['clear_by_chance']} may be chance), "
+            f"{of['possible']} possible ({of['possible_by_chance']} may be chance)",
+            f"labelled tiles with a neighbour in another fold: {self.across.images} ({self.across.share:.1%}), "
+            f"possibly {self.across_possible.images} ({self.across_possible.share:.1%})",
+            f"test tiles with a labelled neighbour: {self.test.images} ({self.test.share:.1%}), "
+            f"possibly {self.test_possible.images} ({self.test_possible.share:.1%})",
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
