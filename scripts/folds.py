@@ -23,6 +23,8 @@ def main(raw: DictConfig) -> None:
     console.table(str(job.run.folds), list(shares[0]) if shares else [], [list(share.values()) for share in shares])
     for key, value in report.mosaics.items():
         console.say(f"  {key}: {value}")
+    for line in [*report.neighbours.get("lines", []), *report.resemblance.get("lines", [])]:
+        console.say(f"  {line}")
     if job.run.mosaics.exists():
         console.say(str(job.run.mosaics))
 

@@ -34,6 +34,8 @@ def test_every_kind_of_folds_has_a_file_that_composes() -> None:
         ["folds=file"],
         ["folds=random", "folds.file=mine.csv"],
         ["folds.n=1"],
+        ["folds=adjacency", "folds.max_ratio=0"],
+        ["folds=adjacency", "folds.max_ratio=1.1"],
         ["folds.seed=-1"],
     ],
 )

@@ -7,7 +7,11 @@ import pytest
 from saltern.config import FoldsConfig
 from saltern.data.folds.groups import adjacency_groups, column_groups, duplicate_groups, groups_of, regex_groups
 from saltern.data.layouts.section import draw_section
+from saltern.data.likeness.adjacency import find_seams
+from saltern.data.likeness.chains import chained
+from saltern.data.likeness.duplicates import near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint
+from saltern.data.likeness.mosaics import mosaics_of
 from saltern.errors import ConfigError
 
 IDS = ["car1_01", "car1_02", "car2_01", "car2_02"]
@@ -67,7 +71,7 @@ def test_a_column_that_groups_nothing_is_refused() -> None:
 
 def test_twins_share_a_group_named_after_the_first_id() -> None:
     images = [draw_section(np.random.default_rng(seed), 32).image for seed in (0, 1, 0, 2)]
-    groups = duplicate_groups(table_of(), [Fingerprint.of(image) for image in images])
+    groups = duplicate_groups(table_of(), near_clusters([Fingerprint.of(image) for image in images]))
     assert groups.tolist() == ["car1_01", "car1_02", "car1_01", "car2_02"]
 
 
@@ -78,11 +82,14 @@ def test_tiles_joined_through_a_test_tile_or_a_twin_share_a_group() -> None:
     strangers = [draw_section(np.random.default_rng(seed), side).image for seed in range(20, 60)]
     tiles = [left, right, right.copy(), *strangers, middle]
     ids = [f"{number:03d}" for number in range(len(tiles))]
-    groups, mosaics = adjacency_groups(ids, [Fingerprint.of(tile) for tile in tiles])
+    prints = [Fingerprint.of(tile) for tile in tiles]
+    seams = find_seams(prints)
+    chains = chained(seams, 0.6, [True] * len(tiles), 10)
+    groups, mosaics = adjacency_groups(ids, chains, near_clusters(prints)), mosaics_of(seams)
     assert groups[["000", "001", "002", ids[-1]]].tolist() == ["000"] * 4
     assert groups.value_counts().max() == 4
     assert mosaics.sizes()[3] == 1
 
 
 def test_kinds_without_groups_have_none() -> None:
-    assert groups_of(table_of(), FoldsConfig(kind="stratified"), None) == (None, None)
+    assert groups_of(table_of(), FoldsConfig(kind="stratified")) is None

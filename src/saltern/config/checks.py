@@ -113,6 +113,7 @@ def _check_folds(folds: FoldsConfig) -> None:
     _one_of(folds.kind, "folds.kind", choices.FOLD_KINDS)
     _require(folds.n >= 2, "folds.n", folds.n, "at least 2 folds")
     _require(folds.seed >= 0, "folds.seed", folds.seed, "0 or more")
+    _require(0 < folds.max_ratio <= 1, "folds.max_ratio", folds.max_ratio, "over 0, at most 1 (1 links most)")
     named = [key for key in ("group", "regex") if getattr(folds, key) is not None]
     if folds.kind in ("group", "stratified_group"):
         what = f"exactly one of folds.group and folds.regex, since folds.kind is {folds.kind}"

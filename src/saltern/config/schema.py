@@ -33,8 +33,11 @@ class FoldsConfig:
     """In place of `group`: its first bracketed part (or the whole match), found in the id, names the group."""
     file: str | None = None
     """For `kind: file`: a CSV of your own with the columns id, fold; fold -1 is trained on and never validated."""
+    max_ratio: float = 0.8
+    """Over 0, up to 1: for `adjacency`, and to count neighbours, tiles belong together where the distance between their
+    borders is at most about this share of that to the second best: a false link joins two tiles, a missed one leaks."""
     check_images: bool = True
-    """Look for duplicates across the folds, which reads every image once."""
+    """Look for duplicates and neighbours across the folds, and compare with the test: reads every image once."""
 
 
 @dataclass(kw_only=True)

@@ -15,7 +15,7 @@ from saltern.data.check import examine as data_check
 from saltern.data.check.examine import DatasetReport
 from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
 from saltern.data.folds.division import Division, divide
-from saltern.data.likeness.adjacency import mosaic_picture
+from saltern.data.likeness.mosaics import mosaic_picture
 from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
 from saltern.data.source.dataset import samples_of

@@ -14,6 +14,7 @@ from saltern.config import DatasetConfig, FolderConfig
 from saltern.data.check.findings import ERROR, INFO, SEVERITIES, WARNING, Finding, find_all
 from saltern.data.check.inspection import Inspection, inspect_dataset
 from saltern.data.layouts.opening import open_dataset
+from saltern.data.likeness.looks import Looks
 from saltern.data.source.csvs import read_csv
 from saltern.data.source.dataset import Dataset
 from saltern.data.source.names import shown
@@ -44,6 +45,8 @@ class DatasetReport:
     """Value in mask files → masks that have it (24 at most)."""
     coverage: list[tuple[str, int]] = field(default_factory=list)
     """Class of coverage → labelled images: empty, the classes of HISTOGRAM, full."""
+    resemblance: dict[str, Any] = field(default_factory=dict)
+    """Labelled images beside the test: see `saltern.data.likeness.resemblance`; empty where either is missing."""
     seconds: float = 0.0
     """What the check took."""
 
@@ -84,7 +87,9 @@ def check_dataset(
     problems = Problems(dataset.root)
     items = problems.sift("unreadable files", inspect_dataset(dataset, progress))
     unreadable = [Finding(ERROR, "unreadable files", line) for line in problems.lines()]
-    findings = [*unreadable, *find_all(items, progress), *_tables(dataset, _id_column(config))]
+    looks = Looks.of([item.fingerprint for item in items], progress)
+    resemblance = _resemblance(items, looks)
+    findings = [*unreadable, *find_all(items, looks), *_folds(resemblance), *_tables(dataset, _id_column(config))]
     findings.sort(key=lambda item: SEVERITIES.index(item.severity))
     labelled = [item for item in items if item.labelled]
     report = DatasetReport(
@@ -97,6 +102,7 @@ def check_dataset(
         mask_kinds=_most(item.mask_kind for item in labelled),
         mask_values=_most(str(value) for item in labelled for value in item.values),
         coverage=coverage_classes(labelled),
+        resemblance=resemblance,
         seconds=time.monotonic() - began,
     )
     return report, dataset
@@ -107,6 +113,21 @@ def _problems(error: DataError) -> list[str]:
     listed = [line.removeprefix("  - ") for line in lines if line.startswith("  - ")]
     rest = [line.strip() for line in lines[1:] if not line.startswith("  - ")]
     return [*listed, *rest] if listed else ["\n".join(lines)]
+
+
+def _resemblance(items: Sequence[Inspection], looks: Looks) -> dict[str, Any]:
+    labelled = np.array([not item.test for item in items], dtype=bool)
+    if labelled.all() or not labelled.any():
+        return {}
+    found = looks.resemblance(labelled)
+    return {**found.as_dict(), "lines": found.lines()}
+
+
+def _folds(resemblance: dict[str, Any]) -> list[Finding]:
+    if not resemblance:
+        return []
+    text = f"Recommended: folds={resemblance['recommended']}, since {resemblance['why']}."
+    return [Finding(INFO, "which folds", text)]
 
 
 def _most(values: Any) -> dict[str, int]:

@@ -8,16 +8,15 @@ import numpy as np
 
 from saltern.data.check.inspection import Inspection
 from saltern.data.check.truth import inverted, shifted, whole_set
-from saltern.data.likeness.adjacency import find_mosaics
-from saltern.data.likeness.duplicates import exact_clusters, near_clusters
-from saltern.progress import Progress
+from saltern.data.likeness.adjacency import Seams
+from saltern.data.likeness.duplicates import exact_clusters
+from saltern.data.likeness.looks import Looks
+from saltern.data.likeness.mosaics import mosaics_of
 
 ERROR, WARNING, INFO = "error", "warning", "info"
 SEVERITIES = (ERROR, WARNING, INFO)
 TINY = 10
 """Masks with fewer foreground pixels, but some, are named."""
-MANY_LINKS = 0.01
-"""Links per tile from which a data set counts as cut from larger pictures."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,8 @@ class Finding:
     """For duplicates: the ids, divided into what belongs together."""
 
 
-def find_all(items: Sequence[Inspection], progress: Progress | None = None) -> list[Finding]:
-    """Every finding about the images and masks, errors first."""
+def find_all(items: Sequence[Inspection], looks: Looks) -> list[Finding]:
+    """Every finding about the images and masks, errors first; `looks` compares the images, in the order of `items`."""
     labelled = [item for item in items if item.labelled]
     findings = [
         *_sizes(items),
@@ -48,9 +47,9 @@ def find_all(items: Sequence[Inspection], progress: Progress | None = None) -> l
         *_run_lengths(labelled),
         *_coverage(labelled),
         *_constant(items),
-        *_duplicates(items, progress),
+        *_duplicates(items, looks),
         *_truth(labelled),
-        *_tiles(items),
+        *_tiles(items, looks.seams),
     ]
     return sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
 
@@ -160,11 +159,9 @@ def _constant(items: Sequence[Inspection]) -> list[Finding]:
     ]
 
 
-def _duplicates(items: Sequence[Inspection], progress: Progress | None) -> list[Finding]:
-    prints = [item.fingerprint for item in items]
-    exact, near = exact_clusters(prints), near_clusters(prints, progress)
-    same = _clusters(items, exact)
-    alike = [part for part in _clusters(items, near) if len({item.fingerprint.digest for item in part}) > 1]
+def _duplicates(items: Sequence[Inspection], looks: Looks) -> list[Finding]:
+    same = _clusters(items, exact_clusters(looks.prints))
+    alike = [part for part in _clusters(items, looks.twins) if len({item.fingerprint.digest for item in part}) > 1]
     torn = [part for part in same if len({item.mask_digest for item in part if item.labelled}) > 1]
     shared = [part for part in same if len({item.test for item in part}) > 1 and not part[0].fingerprint.constant]
     return [
@@ -204,10 +201,10 @@ def _truth(labelled: Sequence[Inspection]) -> list[Finding]:
     return findings
 
 
-def _tiles(items: Sequence[Inspection]) -> list[Finding]:
-    mosaics = find_mosaics([item.fingerprint for item in items])
-    if len(mosaics.links) < MANY_LINKS * len(items):
+def _tiles(items: Sequence[Inspection], seams: Seams) -> list[Finding]:
+    if not seams.many:
         return []
+    mosaics = mosaics_of(seams)
     joined = sum(size * count for size, count in mosaics.sizes().items() if size > 1)
     text = (
         f"{{n}} images continue each other at their borders ({len(mosaics.links)} seams, about {mosaics.chance} "

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.model_selection import GroupKFold, KFold, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import KFold, StratifiedKFold
 
 from saltern.config import ALL_IMAGES, FoldsConfig
+from saltern.data.folds.balance import balanced
 from saltern.data.source.csvs import read_csv
 from saltern.errors import ConfigError, DataError, unknown
 from saltern.files import atomic
@@ -89,11 +90,11 @@ def strata(coverage: Sequence[float] | np.ndarray, most: int, size: int) -> np.n
     return classes
 
 
-def _number(splitter: object, count: int, classes: np.ndarray | None, labels: np.ndarray | None) -> np.ndarray:
+def _number(splitter: object, count: int, classes: np.ndarray | None) -> np.ndarray:
     folds = np.full(count, ALWAYS_TRAIN, dtype=np.int64)
     with warnings.catch_warnings():  # a stratum below n images cannot be even
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        parts = splitter.split(np.zeros(count), classes, labels)  # type: ignore[attr-defined]
+        parts = splitter.split(np.zeros(count), classes)  # type: ignore[attr-defined]
         for number, (_, val) in enumerate(parts):
             folds[val] = number
     return folds
@@ -101,7 +102,7 @@ def _number(splitter: object, count: int, classes: np.ndarray | None, labels: np
 
 def _random(table: pd.DataFrame, config: FoldsConfig, _labels: np.ndarray | None) -> np.ndarray:
     _require(len(table), config, "labelled images")
-    return _number(KFold(config.n, shuffle=True, random_state=config.seed), len(table), None, None)
+    return _number(KFold(config.n, shuffle=True, random_state=config.seed), len(table), None)
 
 
 def _stratified(table: pd.DataFrame, config: FoldsConfig, _labels: np.ndarray | None) -> np.ndarray:
@@ -110,29 +111,34 @@ def _stratified(table: pd.DataFrame, config: FoldsConfig, _labels: np.ndarray | 
     if np.bincount(classes).max() < config.n:
         log.warning("no coverage class has as many images as there are folds (%d); the folds are random", config.n)
         return _random(table, config, None)
-    return _number(StratifiedKFold(config.n, shuffle=True, random_state=config.seed), len(table), classes, None)
+    return _number(StratifiedKFold(config.n, shuffle=True, random_state=config.seed), len(table), classes)
 
 
-def _shuffled(labels: np.ndarray | None, config: FoldsConfig) -> np.ndarray:
+def _known(labels: np.ndarray | None, config: FoldsConfig) -> np.ndarray:
     assert labels is not None, "a group kind without groups"
     count = int(labels.max()) + 1 if len(labels) else 0
+    if count == 1:
+        raise DataError(
+            f"folds.kind={config.kind}: all {len(labels)} labelled images belong to one group, so no fold can be "
+            "validated by networks that have not seen it; choose another group, or folds=stratified."
+        )
     _require(count, config, "groups")
-    return np.random.default_rng(config.seed).permutation(count)[labels]
+    return labels
 
 
 def _group(table: pd.DataFrame, config: FoldsConfig, labels: np.ndarray | None) -> np.ndarray:
-    return _number(GroupKFold(config.n), len(table), None, _shuffled(labels, config))
+    nothing = np.zeros((len(table), 0))
+    return balanced(nothing, _known(labels, config), config.n, np.random.default_rng(config.seed))
 
 
 def _stratified_group(table: pd.DataFrame, config: FoldsConfig, labels: np.ndarray | None) -> np.ndarray:
-    shuffled = _shuffled(labels, config)
-    classes = strata(table["coverage"].to_numpy(), COARSE_STRATA, config.n)
-    if np.bincount(classes).max() >= config.n:
-        folds = _number(StratifiedGroupKFold(config.n), len(table), classes, shuffled)
-        if len(np.unique(folds)) == config.n:
-            return folds
-    log.warning("too few images or groups to balance coverage over %d folds; only their sizes are balanced", config.n)
-    return _group(table, config, labels)
+    coverage = table["coverage"].to_numpy(dtype=float)
+    classes = strata(coverage, COARSE_STRATA, config.n)
+    if np.bincount(classes).max() < config.n:
+        log.warning("too few images to balance coverage over %d folds; only their sizes are balanced", config.n)
+        return _group(table, config, labels)
+    features = np.column_stack([np.eye(int(classes.max()) + 1)[classes], np.nan_to_num(coverage)])
+    return balanced(features, _known(labels, config), config.n, np.random.default_rng(config.seed))
 
 
 def _predefined(table: pd.DataFrame, _config: FoldsConfig, _labels: np.ndarray | None) -> np.ndarray:

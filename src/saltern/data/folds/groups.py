@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from saltern.config import FoldsConfig
-from saltern.data.likeness.adjacency import Mosaics, find_mosaics
-from saltern.data.likeness.duplicates import joined, near_clusters
+from saltern.data.likeness.chains import Chains
+from saltern.data.likeness.duplicates import joined
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
 from saltern.data.source.dataset import Dataset
 from saltern.data.source.limits import PIXELS
@@ -87,16 +87,14 @@ def _sensible(table: pd.DataFrame, labels: pd.Series, given: pd.Series, where: s
     return pd.Series(labels.where(given, own).to_numpy(), index=pd.Index(table["id"]))
 
 
-def duplicate_groups(table: pd.DataFrame, prints: list[Fingerprint]) -> pd.Series:
-    """Clusters of exact and near-duplicates as group labels, indexed by id."""
-    return _named(table["id"], near_clusters(prints))
+def duplicate_groups(table: pd.DataFrame, twins: np.ndarray) -> pd.Series:
+    """Clusters of exact and near-duplicates, as `near_clusters` numbers them, as group labels indexed by id."""
+    return _named(table["id"], twins)
 
 
-def adjacency_groups(ids: Iterable[str], prints: list[Fingerprint]) -> tuple[pd.Series, Mosaics]:
-    """Mosaics of adjoining tiles, with the duplicates of their tiles, as group labels indexed by id."""
-    mosaics = find_mosaics(prints)
-    twins = near_clusters(prints)
-    return _named(ids, joined(mosaics.labels, _pairs_within(twins, mosaics.labels))), mosaics
+def adjacency_groups(ids: Iterable[str], chains: Chains, twins: np.ndarray) -> pd.Series:
+    """Chains of adjoining tiles, with the duplicates of their tiles (`near_clusters`), as labels indexed by id."""
+    return _named(ids, joined(chains.labels, _pairs_within(twins, chains.labels)))
 
 
 def _pairs_within(clusters: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -112,29 +110,36 @@ def _named(ids: Iterable[str], labels: np.ndarray) -> pd.Series:
 
 
 def groups_of(
-    table: pd.DataFrame, config: FoldsConfig, prints: list[Fingerprint] | None, test_ids: Sequence[str] = ()
-) -> tuple[pd.Series | None, Mosaics | None]:
-    """The groups that `config` asks for, indexed by id: None for kinds without groups; with `adjacency`, the mosaics.
+    table: pd.DataFrame,
+    config: FoldsConfig,
+    twins: np.ndarray | None = None,
+    chains: Chains | None = None,
+    test_ids: Sequence[str] = (),
+) -> pd.Series | None:
+    """The groups that `config` asks for, indexed by id: None for kinds without groups.
 
     Args:
         table: the labelled images.
         config: `kind`, `group` and `regex`.
-        prints: the fingerprints of `table`, then of the test images; read only where `needs_prints(config)`.
+        twins: for groups by looks: the clusters of look-alikes among the images of `table`, then the test images.
+        chains: for `adjacency`: the chains of these images.
         test_ids: for `adjacency`, since two labelled tiles may belong together through a test tile.
 
     Raises:
         ConfigError: a column or pattern that does not group this data set.
     """
-    if needs_prints(config):
-        assert prints is not None, "groups by looks without fingerprints"
-        if config.kind == "adjacency":
-            return adjacency_groups([*table["id"], *test_ids], prints)
-        return duplicate_groups(table, prints), None
+    if config.kind == "adjacency":
+        assert chains is not None, "adjacency without chains"
+        assert twins is not None, "adjacency without a look"
+        return adjacency_groups([*table["id"], *test_ids], chains, twins)
+    if config.group == DUPLICATES:
+        assert twins is not None, "groups by looks without a look"
+        return duplicate_groups(table, twins[: len(table)])
     if config.regex is not None:
-        return regex_groups(table, config.regex), None
+        return regex_groups(table, config.regex)
     if config.group is not None:
-        return column_groups(table, config.group), None
-    return None, None
+        return column_groups(table, config.group)
+    return None
 
 
 def needs_prints(config: FoldsConfig) -> bool:

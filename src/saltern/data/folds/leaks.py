@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from saltern.data.folds.assign import ALWAYS_TRAIN
-from saltern.data.likeness.adjacency import Mosaics
 from saltern.data.likeness.duplicates import exact_clusters, near_clusters
 from saltern.data.likeness.fingerprints import Fingerprint
 from saltern.files import read_as
@@ -52,18 +51,25 @@ class Leak:
 
 @dataclass(frozen=True)
 class FoldsReport:
-    """The outcome of `verify_folds`, ready for JSON with `as_dict`."""
+    """What is known about a split, ready for JSON with `as_dict`."""
 
     shares: list[FoldShare]
     leaks: list[Leak]
     uneven: list[str]
     """Folds whose coverage differs by more than chance would."""
     mosaics: dict[str, Any] = field(default_factory=dict)
-    """For adjacency: tiles, links, those expected to be false, refused links, and the number of mosaics by size."""
+    """For adjacency: tiles, clear links, those expected to be false, those refused, the number of mosaics by size; and
+    the same for the loose links that join tiles for the folds."""
+    notes: list[str] = field(default_factory=list)
+    """What makes scores of these folds say little, by images, foreground, groups and neighbours."""
+    neighbours: dict[str, Any] = field(default_factory=dict)
+    """Where the images are tiles: see `saltern.data.folds.neighbours.Neighbours`; not given without `check_images`."""
+    resemblance: dict[str, Any] = field(default_factory=dict)
+    """Labelled images beside the test: see `saltern.data.likeness.resemblance`; not given without `check_images`."""
 
     def warnings(self) -> list[str]:
         """Everything that is not as it should be, a sentence each; empty where all is well."""
-        return [*(leak.line() for leak in self.leaks), *self.uneven]
+        return [*(leak.line() for leak in self.leaks), *self.uneven, *self.notes]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain lists and dicts for JSON."""
@@ -84,7 +90,6 @@ def verify_folds(
     table: pd.DataFrame,
     groups: pd.Series | None = None,
     prints: Sequence[Fingerprint] | None = None,
-    mosaics: Mosaics | None = None,
 ) -> FoldsReport:
     """Measure every fold and look for leaks between them; images of fold -1 leak into any fold that is validated.
 
@@ -93,7 +98,6 @@ def verify_folds(
         table: the labelled images; `coverage` is read, and `group` where it is filled.
         groups: labels indexed by id, besides the column `group`; None: none were asked for.
         prints: fingerprints in the order of `table`; None: duplicates are not looked for.
-        mosaics: what adjacency found; only reported.
     """
     fold = pd.Series(folds["fold"].to_numpy(), index=pd.Index(folds["id"])).loc[table["id"]].to_numpy()
     ids = table["id"].to_numpy()
@@ -106,8 +110,7 @@ def verify_folds(
     if prints is not None:
         leaks += _duplicates(prints, fold, ids)
     shares = [_share(int(number), table[fold == number]) for number in np.unique(fold)]
-    found = {} if mosaics is None else _described(mosaics)
-    return FoldsReport(shares, leaks, _uneven(shares, table["coverage"].to_numpy()), found)
+    return FoldsReport(shares, leaks, _uneven(shares, table["coverage"].to_numpy()))
 
 
 def _crossing(kind: str, labels: np.ndarray, fold: np.ndarray, ids: np.ndarray) -> list[Leak]:
@@ -153,14 +156,3 @@ def _uneven(shares: Sequence[FoldShare], coverage: np.ndarray) -> list[str]:
                 "scores of this fold say little about the others"
             )
     return lines
-
-
-def _described(mosaics: Mosaics) -> dict[str, Any]:
-    return {
-        "tiles": len(mosaics.labels),
-        "links": len(mosaics.links),
-        "expected_false": mosaics.chance,
-        "ratio_limit": mosaics.limit,
-        "refused": len(mosaics.refused),
-        "sizes": {str(size): count for size, count in mosaics.sizes().items()},
-    }

@@ -17,8 +17,15 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 SIDES = ("left", "right", "top", "bottom")
-EDGE_LINES = 3
+BEYOND = (1.7, -0.9, 0.2)
+"""Weights of the outermost line, the next and the third that foretell the seam; they sum to 1."""
+EDGE_LINES = len(BEYOND)
 """Lines of pixels kept along each border."""
+INNER_SEAMS = 16
+"""Seams inside an image, each way, at which it is measured how well its lines foretell it."""
+_AROUND = np.arange(1 - EDGE_LINES, EDGE_LINES + 1)
+_FORETELLING = np.array([[*BEYOND[::-1], 0, 0, 0], [0, 0, 0, *BEYOND]], np.float32)
+"""From the six rows around a seam: what those above it and what those below it foretell."""
 THUMB = 32
 """Side of the thumbnail by which near-duplicates are confirmed, pixels."""
 
@@ -37,6 +44,9 @@ class Fingerprint:
     """uint8 (THUMB, THUMB), grey."""
     edges: dict[str, np.ndarray]
     """Side → uint8 (EDGE_LINES, length), grey; line 0 is the outermost."""
+    misses: dict[str, float]
+    """`right` and `below` → median distance (1 - correlation, 0 to 2) of the two foretellings of seams inside the
+    image that run down, or across; no number where it is too small."""
     lowest: int
     """Darkest grey value, 0 to 255."""
     highest: int
@@ -63,7 +73,8 @@ class Fingerprint:
         }
         thumb = cv2.resize(grey, (THUMB, THUMB), interpolation=cv2.INTER_AREA)
         lowest, highest = int(grey.min()), int(grey.max())
-        return cls(image.shape[:2], digest.digest(), _phash(grey), thumb, edges, lowest, highest)
+        misses = {"right": _miss(grey.T), "below": _miss(grey)}
+        return cls(image.shape[:2], digest.digest(), _phash(grey), thumb, edges, misses, lowest, highest)
 
 
 def without_colour(image: np.ndarray) -> np.ndarray:
@@ -77,6 +88,21 @@ def without_colour(image: np.ndarray) -> np.ndarray:
 def grey_of(image: np.ndarray) -> np.ndarray:
     """uint8 (H, W) of an image (H, W), or (H, W, 3) in RGB."""
     return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+
+
+def _miss(grey: np.ndarray) -> float:
+    """Median distance of what the rows above and the rows below a seam foretell of it, over seams spread evenly."""
+    inner = len(grey) - 2 * EDGE_LINES + 1
+    if inner < 1:
+        return float("nan")
+    count = min(INNER_SEAMS, inner)
+    above = EDGE_LINES - 1 + np.arange(count) * (inner - 1) // max(count - 1, 1)
+    foretold = _FORETELLING @ grey[above[:, None] + _AROUND].astype(np.float32)  # (seams, 2, length)
+    foretold -= foretold.mean(axis=2, keepdims=True)
+    one, other = foretold[:, 0], foretold[:, 1]
+    norms = np.einsum("sl,sl->s", one, one) * np.einsum("sl,sl->s", other, other)
+    distance = np.sort(1 - np.einsum("sl,sl->s", one, other) / np.maximum(np.sqrt(norms), 1e-6))
+    return float(distance[count // 2] + distance[(count - 1) // 2]) / 2
 
 
 def _phash(grey: np.ndarray) -> int:
