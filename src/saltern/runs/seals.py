@@ -78,6 +78,12 @@ class EnsembleSeal(Seal):
     weights: list[float]
     folds: list[int]
     """Those of its split whose images have a mean."""
+    mixed_folds: bool | None = None
+    """Whether its members divide the images differently; None where an earlier version averaged them."""
+    fold_kinds: dict[str, str] = {}
+    """Member → its `folds.kind`, where they are mixed."""
+    other_images: int = 0
+    """Images whose files are not the same in all members."""
 
 
 SealKind = TypeVar("SealKind", bound=Seal)
