@@ -156,9 +156,10 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
     for job in jobs:
         job.life.require("tune")
         job.life.require_out_of_fold()
-    cautions = uneven_groups(jobs)
-    if others := refuse_other_truths(jobs, insist=config.insist):
-        cautions.append(other_images_text(others))
+    others = refuse_other_truths(jobs, insist=config.insist)
+    cautions = uneven_groups(jobs) + ([other_images_text(others)] if others else [])
+    for text in cautions:
+        log.warning("%s", text)
     members: dict[str, Member] = {}
     for name, job in zip(config.runs, jobs, strict=True):
         table = read_oof_scores(job.run.oof_scores)

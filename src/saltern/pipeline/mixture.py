@@ -10,7 +10,7 @@ from saltern.job import Job
 
 log = logging.getLogger(__name__)
 
-GROUPED = ("group", "stratified_group", "duplicates", "adjacency")
+GROUPED = ("group", "stratified_group", "adjacency")
 """Kinds of folds that keep images together which belong together."""
 MIXED = "mixed"
 """In place of a kind: a run that is itself the mean of runs whose folds are mixed."""

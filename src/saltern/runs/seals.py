@@ -85,6 +85,11 @@ class EnsembleSeal(Seal):
     other_images: int = 0
     """Images whose files are not the same in all members."""
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was said when the means were stored; without what an earlier version did not say."""
+        return self.model_dump(exclude={"files", "made_of"}, exclude_unset=True)
+
 
 SealKind = TypeVar("SealKind", bound=Seal)
 
