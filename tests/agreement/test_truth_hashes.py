@@ -176,6 +176,9 @@ def test_an_image_file_that_changes_after_tuning_is_told_once(place: Path, caplo
         cv2.imwrite(str(path), 255 - cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
     pipeline.write_report(reopened(place, "a"))
     assert caplog.text.count("changed since the run was scored") == 1
+    pipeline.tune_decision(reopened(place, "a"))
+    assert "the image files of 12 of 12 images (" in caplog.text
+    assert "the masks of" not in caplog.text
 
 
 def test_an_ensemble_is_not_scored_on_masks_that_its_members_do_not_know(place: Path) -> None:

@@ -64,7 +64,8 @@ def refuse_other_truths(jobs: Sequence[Job], *, insist: bool) -> int:
             raise RunError(
                 f"{pair} were scored on different truths: the masks of {_counted(wrong, reference)} differ, so their "
                 "scores and probabilities mean different things. If masks were mended since one run was tuned, `make "
-                "tune` of that run scores it on the masks of today. Otherwise these are runs over two data sets."
+                "tune` of that run scores it on the masks of today. Otherwise these are runs over two data sets, or "
+                "with other classes as foreground."
             )
         if found := _differing(reference, truths, "image"):
             said = (
@@ -96,21 +97,21 @@ def refuse_other_than_members(job: Job, truths: Truths) -> None:
 
 def warn_of_changes(job: Job, truths: Truths) -> None:
     """Tell where `truths`, as the data set has them now, are not those of the tuning before."""
-    path = job.run.truth
+    path, root = job.run.truth, job.config.dataset.root
     if not path.exists() or any(fault.startswith(path.name) for fault in job.life.faults("tune")):
         return  # the first tuning, or a file that does not hold, which is told already
     try:
-        changed = _differing(read_truths(path), truths, "truth")
+        before = read_truths(path)
     except RunError as error:
         log.warning("%s It is written anew.", error)
         return
-    if changed and not job.life.is_ensemble:
-        log.warning(
-            "%s: the masks of %s changed since the last tuning; scores are those of today's masks, but the networks "
-            "were trained on the older ones",
-            job.config.dataset.root,
-            _counted(changed, truths),
-        )
+    for what, name, meaning in (
+        ("truth", "masks", "scores are those of today's masks, but the networks were trained on the older ones"),
+        ("image", "image files", "the probabilities are those of the older files"),
+    ):
+        if changed := _differing(before, truths, what):
+            counted = _counted(changed, truths)
+            log.warning("%s: the %s of %s changed since the last tuning; %s", root, name, counted, meaning)
 
 
 def pixels_for_page(job: Job) -> Load:
