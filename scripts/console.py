@@ -181,8 +181,11 @@ def _cell(value: Any) -> str | Text:
 def show_run(job: "Job") -> None:
     """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
     from saltern.report.artifacts import read_scores  # not before a typo is answered
+    from saltern.report.cautions import cautions_of
 
-    run, scores = job.run, read_scores(job.run)
+    run, scores, cautions = job.run, read_scores(job.run), cautions_of(job.run)
+    for text in cautions:
+        console.print(Text(text, style="yellow"), soft_wrap=True)
     parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
     if scores["nested"] is not None:
         parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
@@ -204,7 +207,7 @@ def show_run(job: "Job") -> None:
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}{gates}{by}")
     if scores.get("all_images") is not None:
         say(scores["all_images"]["note"])
-    say("nested: tuned without the images it is scored on; trust this one\n")
+    say("nested: tuned without the images it is scored on; " + ("see above" if cautions else "trust this one") + "\n")
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():
             say(f"  {path}")

@@ -29,6 +29,9 @@ class EnsembleConfig:
     root: str | None = None
     """Where the data set lies now; null: where the runs found it."""
     overwrite: bool = False
+    insist: bool = False
+    """Average runs over images whose files differ (not their truths), or of folds that divide the images differently;
+    the report says so at its top."""
 
 
 @dataclass(kw_only=True)
@@ -42,6 +45,8 @@ class CompareConfig:
     """Where the data set lies now; null: where the runs found it."""
     score: str = "precision_tgs"
     """The column of `oof_scores.csv` that is compared: iou, dice or precision_tgs."""
+    insist: bool = False
+    """Compare runs over images whose files differ; different truths are refused all the same."""
 
 
 @dataclass(kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from saltern.data.loading.cache import ImageSource, open_source
 from saltern.data.loading.evaluation import EvalBatch, eval_batches, seen_sizes, sizes_vary
 from saltern.data.loading.on_device import DeviceBatches, DeviceImages
 from saltern.data.source.dataset import Dataset, Sample, samples_of
+from saltern.data.source.truths import Hashes, hash_file, hash_truth
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ class Material:
     def truth_of(self, name: str) -> np.ndarray:
         """The target of a labelled image at native size, uint8 (H, W) in {0, 1, 255}."""
         return self.labelled.truth(self.row_of[name])
+
+    def hashes_of(self, name: str, target: np.ndarray | None = None) -> Hashes:
+        """What tells the truth and the file of a labelled image from any other.
+
+        `target`: its truth at native size, uint8 (H, W) in {0, 1, 255}; None: read from its file now.
+        """
+        sample = self._samples[self.row_of[name]]
+        target = self.dataset.read_mask(sample) if target is None else target
+        return Hashes(hash_truth(target), hash_file(Path(sample.image)))
 
     def train_batches(self, rows: list[int], loading: Loading, stride: int, seed: int) -> TrainLoader:
         """Training batches of labelled images.

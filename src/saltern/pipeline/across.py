@@ -21,9 +21,12 @@ from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 from saltern.job import Job
 from saltern.metrics.scores import summarise
-from saltern.pipeline.finishing import finish_run, pixels_for_page
+from saltern.pipeline.finishing import finish_run
+from saltern.pipeline.mixture import mixed_kinds, uneven_groups
+from saltern.pipeline.truths import pixels_for_page, refuse_other_truths
 from saltern.progress import Progress
 from saltern.report.artifacts import read_oof_scores
+from saltern.report.cautions import other_images_text
 from saltern.report.compare import Comparison, Member, write_compare
 from saltern.runs import RunDir
 from saltern.submission import table as submission
@@ -39,7 +42,8 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
 
     Raises:
         ConfigError: fewer than two runs, or weights that do not fit them.
-        RunError: runs that are not finished, over different images, or a new run that exists already.
+        RunError: runs that are not finished, over different images or truths, whose folds divide the images differently
+            (unless insisted), or a new run that exists already.
     """
     members = _reopened(config)
     if config.name in config.runs:
@@ -52,8 +56,10 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
         refuse_different_images(of_kind)
+    agreed = _agreement(members, config.insist, with_test=job.has_test)
+    facts = {"runs": list(config.runs), "weights": weights, **agreed}
     with job.life.hold():
-        facts = {"runs": list(config.runs), "weights": weights, "folds": _begin_ensemble(job, members, weights)}
+        _begin_ensemble(job, members, weights)
         if not job.life.is_averaged(facts):
             made_of = job.life.members_ingredients(member.life for member in members)
             job.life.close_ensemble(_average(job, "oof", stores["oof"], weights), made_of, facts)
@@ -90,22 +96,12 @@ def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
     return [Job.reopen(config.outputs, name, config.root) for name in config.runs]
 
 
-def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[int]:
-    """Begin the ensemble's folder, or go on with one that was begun alike; gives the folds of its split.
+def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
+    """Begin the ensemble's folder, or go on with one that was begun alike.
 
     Raises:
-        RunError: a member is not finished, members of other folds, or a folder that holds something else.
+        RunError: a folder that holds something else.
     """
-    for member in members:
-        if not member.life.is_finished(with_test=job.has_test):
-            raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
-    folds = [member.trained_folds for member in members]
-    if any(other != folds[0] for other in folds):
-        raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
-    if any(not member.folds.equals(members[0].folds) for member in members):
-        log.warning(
-            "the runs divide the images differently; fold scores are given by the folds of %s", members[0].run.name
-        )
     begun = {"runs": [member.run.name for member in members], "weights": weights}
     run = job.run
     if run.config.exists() and not job.config.overwrite and _begun_as(run) != begun:
@@ -116,7 +112,23 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
         write_json(run.environment, environment)
     save_folds(run.folds, members[0].folds)
     job.life.close_folds()
-    return folds[0]
+
+
+def _agreement(members: list[Job], insist: bool, *, with_test: bool) -> dict[str, Any]:
+    """In how far `members` may be averaged: what the ensemble's seal says of their folds and images.
+
+    Raises:
+        RunError: a member is not finished, or has other truths or folds than the first; see `ensemble_runs`.
+    """
+    for member in members:
+        if not member.life.is_finished(with_test=with_test):
+            raise RunError(f"{member.run.path}: is not finished; give the `make train` that began it once more.")
+    other_images = refuse_other_truths(members, insist=insist)
+    folds = [member.trained_folds for member in members]
+    if any(other != folds[0] for other in folds):
+        raise RunError(f"the runs have trained different folds, {folds}; train the missing ones first.")
+    kinds = mixed_kinds(members, insist=insist)
+    return {"folds": folds[0], "mixed_folds": bool(kinds), "fold_kinds": kinds, "other_images": other_images}
 
 
 class _Begun(BaseModel):
@@ -137,17 +149,24 @@ def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
-        RunError: a run that is not there or not finished, or of which something has changed since it was tuned.
+        RunError: a run that is not there or not finished, or of which something has changed since it was tuned; runs
+            that were scored on different truths or, unless insisted, on other files of the images.
     """
-    members: dict[str, Member] = {}
-    for name, job in zip(config.runs, _reopened(config), strict=True):
+    jobs = _reopened(config)
+    for job in jobs:
         job.life.require("tune")
         job.life.require_out_of_fold()
+    others = refuse_other_truths(jobs, insist=config.insist)
+    cautions = uneven_groups(jobs) + ([other_images_text(others)] if others else [])
+    for text in cautions:
+        log.warning("%s", text)
+    members: dict[str, Member] = {}
+    for name, job in zip(config.runs, jobs, strict=True):
         table = read_oof_scores(job.run.oof_scores)
         members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
         coverage = job.material.coverage
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
-    return page, write_compare(page, members, config.score, coverage)
+    return page, write_compare(page, members, config.score, coverage, cautions)
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from saltern.config import ALL_IMAGES, VocConfig
 from saltern.data.source.dataset import samples_of
+from saltern.data.source.truths import Hashes, write_truths
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
@@ -16,7 +17,7 @@ from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
-from saltern.report.pictures import Load, Sample
+from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.run_page import write_report as write_page
 from saltern.runs.folder import FoldName
 from saltern.submission import table as submission
@@ -67,31 +68,37 @@ def _tune(job: Job) -> None:
     made_of, folds = job.life.ingredients("tune"), job.trained_folds
     job.life.say_why("tune")
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
-    statistics = tuning.collect(_out_of_fold(job, fold_of), config.thresholds)
+    truths: dict[str, Hashes] = {}
+    statistics = tuning.collect(_out_of_fold(job, fold_of, truths), config.thresholds)
     missing = sorted(set(fold_of) - set(statistics.ids))
     if missing:
         raise RunError(
             f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
             "delete the fold_*/done.json and run `make train` again."
         )
+    refuse_other_than_members(job, truths)
+    warn_of_changes(job, truths)
     decision = tuning.tune(statistics, config).decision
     job.life.forget("submit", "report")
+    write_truths(run.truth, truths)
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
     scores = {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training}
     write_json(run.scores, {**scores, **note_of(job)})
-    job.life.close("tune", [run.decision, run.oof_scores, run.scores], made_of)
+    job.life.close("tune", [run.decision, run.oof_scores, run.scores, run.truth], made_of)
 
 
-def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:
-    """Predictions and target of every image that `fold_of` names."""
+def _out_of_fold(job: Job, fold_of: dict[str, int], truths: dict[str, Hashes]) -> Iterator[tuning.Sample]:
+    """Predictions and target of every image that `fold_of` names; their hashes are added to `truths` on the way."""
     store = ProbStore(job.run.oof)
     with job.progress.track("tune", len(fold_of)):
         for name in store:
             if name in fold_of:
-                yield tuning.Sample(name, store[name], job.material.truth_of(name), store.presence(name))
+                target = job.material.truth_of(name)
+                truths[name] = job.material.hashes_of(name, target)
+                yield tuning.Sample(name, store[name], target, store.presence(name))
                 job.progress.advance(1)
 
 
@@ -160,9 +167,3 @@ def _report(job: Job) -> None:
     made_of = job.life.ingredients("report")
     write_page(job.run, pixels_for_page(job), job.material.coverage)
     job.life.close("report", [job.run.report], made_of)
-
-
-def pixels_for_page(job: Job) -> Load:
-    """Image, truth and out-of-fold predictions by id, for a page."""
-    store = ProbStore(job.run.oof)
-    return lambda name: Sample(*job.material.pixels_of(name), store[name], store.presence(name))

@@ -1,6 +1,6 @@
 """Are two runs really different? Paired statistics over the images that both were scored on, and a page of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,7 +108,11 @@ def changes(first: pd.DataFrame, other: pd.DataFrame, score: str) -> NDArray[np.
 
 
 def write_compare(
-    path: Path, members: Mapping[str, Member], score: str, coverage: Mapping[str, float]
+    path: Path,
+    members: Mapping[str, Member],
+    score: str,
+    coverage: Mapping[str, float],
+    cautions: Sequence[str] = (),
 ) -> list[Comparison]:
     """Write the page of a comparison to `path`; returns what `compare` found.
 
@@ -117,6 +121,7 @@ def write_compare(
         members: run → its table, decision and pictures; the first is the baseline.
         score: the column to compare.
         coverage: share of foreground in the truth, for every id.
+        cautions: sentences for the top of the page.
 
     Raises:
         ConfigError: see `compare`.
@@ -128,6 +133,7 @@ def write_compare(
     context = {
         "name": path.parent.name,
         "score": score,
+        "cautions": cautions,
         "baseline": baseline,
         "comparisons": found,
         "intervals": Markup(

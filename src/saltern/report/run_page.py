@@ -13,6 +13,7 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
+from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
 from saltern.report.facts import all_images_facts, ensemble_facts, facts_of
 from saltern.report.page import Card, Group, Shot, render
@@ -43,6 +44,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
     groups = _groups(table, column, decision, load)
     context = {
         "name": run.name,
+        "cautions": cautions_of(run),
         "cards": _cards(scores, table),
         "score_names": SCORE_NAMES,
         "score_rows": _score_rows(scores),
@@ -246,6 +248,7 @@ def _files(run: RunDir) -> list[str]:
         run.decision,
         run.scores,
         run.oof_scores,
+        run.truth,
         run.submission,
     ]
     found = [path for path in named if path.exists()] + sorted(run.path.glob("fold_*/metrics.csv"))

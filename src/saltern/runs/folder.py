@@ -208,6 +208,11 @@ class RunDir:
         return self.path / "oof_scores.csv"
 
     @property
+    def truth(self) -> Path:
+        """Hashes of what each out-of-fold image was scored on: its truth, and its file."""
+        return self.path / "truth.csv"
+
+    @property
     def scores(self) -> Path:
         """Scores per fold, pooled, nested."""
         return self.path / "scores.json"

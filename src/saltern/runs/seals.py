@@ -78,6 +78,17 @@ class EnsembleSeal(Seal):
     weights: list[float]
     folds: list[int]
     """Those of its split whose images have a mean."""
+    mixed_folds: bool | None = None
+    """Whether its members divide the images differently; None where an earlier version averaged them."""
+    fold_kinds: dict[str, str] = {}
+    """Member → its `folds.kind`, where they are mixed."""
+    other_images: int = 0
+    """Images whose files are not the same in all members."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was said when the means were stored; without what an earlier version did not say."""
+        return self.model_dump(exclude={"files", "made_of"}, exclude_unset=True)
 
 
 SealKind = TypeVar("SealKind", bound=Seal)
