@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
+from saltern.data.folds.membership import read_groups, save_groups
 from saltern.data.source.images import read_size
 from saltern.data.source.listing import images_in
 from saltern.data.source.problems import Problems
@@ -114,6 +115,7 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> list[
     job.life.begin(environment)
     if _begun_as(run) != begun:
         write_json(run.environment, environment)
+    save_groups(run.groups, read_groups(members[0].run))
     save_folds(run.folds, members[0].folds)
     job.life.close_folds()
     return folds[0]

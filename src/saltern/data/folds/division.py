@@ -8,6 +8,7 @@ from saltern.config import FoldsConfig
 from saltern.data.folds.assign import assign_folds
 from saltern.data.folds.groups import fingerprints_of, groups_of, needs_prints
 from saltern.data.folds.leaks import FoldsReport, verify_folds
+from saltern.data.folds.membership import belonging
 from saltern.data.likeness.adjacency import Mosaics
 from saltern.data.source.dataset import Dataset
 from saltern.errors import DataError
@@ -24,6 +25,8 @@ class Division:
     tiles: pd.DataFrame | None = None
     """For adjacency: the rows that `mosaics` counts, labelled images first, then the test images."""
     mosaics: Mosaics | None = None
+    groups: pd.Series | None = None
+    """Which labelled images belong together, as from `saltern.data.folds.membership.belonging`; None: none do."""
 
 
 def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = None) -> Division:
@@ -46,4 +49,4 @@ def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = No
     groups, mosaics = groups_of(train, config, prints, tiles["id"][len(train) :].tolist())
     folds = assign_folds(train, config, groups)
     report = verify_folds(folds, train, groups, None if prints is None else prints[: len(train)], mosaics)
-    return Division(folds, report, tiles if mosaics is not None else None, mosaics)
+    return Division(folds, report, tiles if mosaics is not None else None, mosaics, belonging(train, groups))
