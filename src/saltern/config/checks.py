@@ -8,6 +8,7 @@ from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.endings import check_endings
 from saltern.config.entries import ScoreConfig
+from saltern.config.forecast import check_forecast
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, RunConfig
 from saltern.config.training import OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
@@ -38,6 +39,7 @@ def check_run(config: RunConfig) -> None:
         _check_on_device(config)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
+    check_forecast(config.forecast)
 
 
 def _require(good: bool, key: str, value: object, expected: str) -> None:

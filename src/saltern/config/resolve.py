@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, networks, schema, training
+from saltern.config import datasets, entries, forecast, networks, schema, training
 from saltern.config.checks import check_run, check_score
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
@@ -41,6 +41,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "optim": {"optim_schema": training.OptimConfig},
     "trainer": {"trainer_schema": training.TrainerConfig},
     "inference": {"inference_schema": schema.InferenceConfig},
+    "forecast": {"forecast_schema": forecast.ForecastConfig},
 }
 """Group → schema name as used in the `defaults` of its YAML files → dataclass."""
 

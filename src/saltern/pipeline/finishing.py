@@ -10,12 +10,14 @@ from saltern.data.source.dataset import samples_of
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
+from saltern.inference.choice import choose
 from saltern.inference.decide import decide, read_decision, write_decision
-from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.estimate import cross_chosen, score_table, scores_json
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
+from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.report.pictures import Load, Sample
 from saltern.report.run_page import write_report as write_page
 from saltern.runs.folder import FoldName
@@ -36,6 +38,7 @@ def finish_run(job: Job, *, again: bool = True) -> None:
         if not job.has_test:
             log.warning("%s has no test images: no test probabilities, no submission", job.material.dataset.root)
         group.on_main(mention, job)
+        again = group.agree(group.is_main and (again or asks_anew(job)))
         done = group.agree(group.is_main and not again and job.life.is_finished(with_test=job.has_test))
         if done:
             log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
@@ -74,14 +77,17 @@ def _tune(job: Job) -> None:
             f"{run.oof}: no probabilities for {len(missing)} images, such as {missing[0]}; "
             "delete the fold_*/done.json and run `make train` again."
         )
-    decision = tuning.tune(statistics, config).decision
+    groups = groups_of_run(job)
+    choice, nested = choose(statistics, config, groups), cross_chosen(statistics, fold_of, config, groups)
+    decision = choice.decision
     job.life.forget("submit", "report")
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
-    scores = {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training}
-    write_json(run.scores, {**scores, **note_of(job)})
+    scores = scores_json(statistics, fold_of, decision, config, nested)
+    believed = {**choice.to_json(), **claims(job, statistics, fold_of, nested, scores)}
+    write_json(run.scores, {"folds": folds, **scores, **believed, "training": training, **note_of(job)})
     job.life.close("tune", [run.decision, run.oof_scores, run.scores], made_of)
 
 

@@ -39,6 +39,7 @@ from saltern.models import SegmentationNet, build_model
 from saltern.models.checkpointing import checkpoint_blocks
 from saltern.models.weights import WeightsReport
 from saltern.pipeline.all_images import all_facts, planned_lengths
+from saltern.pipeline.estimating import images_of_leaderboard
 from saltern.pipeline.finishing import finish_run
 from saltern.pipeline.validation import Validation
 from saltern.report.dataset_page import write_dataset_page
@@ -145,6 +146,7 @@ def _begin(job: Job) -> None:
     """
     job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
     if not job.run.folds.exists():
+        images_of_leaderboard(job)  # a public part that is too large is refused now
         network = build_model(job.config.model)
         material = job.material
         material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, job.config.seed)
