@@ -115,6 +115,16 @@ def cross_chosen(
     return Nested(by, counts, parts)
 
 
+def nested_estimate(
+    statistics: Statistics,
+    folds: Mapping[str, int],
+    config: InferenceConfig,
+    groups: Mapping[str, str] | None = None,
+) -> dict[str, Any] | None:
+    """`cross_chosen` as it stands in `scores.json`; None where it says nothing."""
+    return cross_chosen(statistics, folds, config, groups).to_json()
+
+
 def threshold_curve(statistics: Statistics, decision: Decision, config: InferenceConfig) -> dict[str, list[float]]:
     """`threshold` and every score, as columns: the candidates of `config` with `decision`'s minimum area and gates."""
     thresholds = sorted(set(config.thresholds))

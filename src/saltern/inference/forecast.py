@@ -67,7 +67,7 @@ def forecast(evidence: Evidence, estimate: float, images: int, public: int | Non
 
     def shown(count: int) -> dict[str, Any]:
         test = per_image / count
-        half = alone.quantile * math.sqrt(known.se**2 + test)
+        half = (alone.quantile or known.quantile) * math.sqrt(known.se**2 + test)
         bounds = {"low": max(0.0, estimate - half), "high": min(1.0, estimate + half)}
         return {"score": estimate, **bounds, "images": count, "parts": {**parts, "test_images": test}}
 

@@ -29,7 +29,7 @@ def steps_of(scores: Mapping[str, Any]) -> list[Step]:
     steps = [
         Step("at 0.5", _number(pooled["at_0.5"][name]), "Out of fold, with nothing tuned."),
         Step("tuned", _number(pooled["at_decision"][name]), "At the decision, which was tuned on these very images."),
-        Step("nested", *_nested(scores)),
+        Step("nested estimate", *_nested(scores)),
     ]
     if scores.get("optimism") is None:
         return steps
