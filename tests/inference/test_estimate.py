@@ -144,3 +144,20 @@ def test_a_single_image_has_no_nested_estimate() -> None:
     assert estimate.nested_estimate(collect(SAMPLES[:1], CONFIG.thresholds), FOLDS, CONFIG) is None
     two = estimate.nested_estimate(collect(SAMPLES[:2], CONFIG.thresholds), dict.fromkeys(FOLDS, 0), CONFIG)
     assert [part["images"] for part in two["parts"].values()] == [1, 1]
+
+
+def test_the_nested_table_holds_each_image_at_the_decision_tuned_on_the_other_folds() -> None:
+    table = estimate.nested_table(STATISTICS, FOLDS, CONFIG).set_index("id")
+    for sample in SAMPLES:
+        others = np.array([FOLDS[name] != FOLDS[sample.id] for name in STATISTICS.ids])
+        decision = tune(STATISTICS.take(others), CONFIG).decision
+        assert table["iou"][sample.id] == pytest.approx(scores_by_force([sample], decision)["iou_image"])
+    found = estimate.nested_estimate(STATISTICS, FOLDS, CONFIG)
+    assert found is not None
+    assert table["precision_tgs"].mean() == pytest.approx(found["scores"]["precision_tgs"])
+
+
+def test_a_single_image_is_scored_at_the_neutral_decision() -> None:
+    one = collect(SAMPLES[1:2], CONFIG.thresholds)
+    table = estimate.nested_table(one, FOLDS, CONFIG)
+    assert table["iou"].tolist() == [pytest.approx(scores_by_force(SAMPLES[1:2], NEUTRAL)["iou_image"])]

@@ -13,7 +13,7 @@ from saltern.config.schema import InferenceConfig
 from saltern.inference.decide import NEUTRAL, Decision
 from saltern.inference.tune import Statistics, counts_at, tune
 from saltern.metrics.ranking import roc_auc
-from saltern.metrics.scores import PER_IMAGE, summarise
+from saltern.metrics.scores import PER_IMAGE, Counts, summarise
 
 
 def score_table(statistics: Statistics, folds: Mapping[str, int], decision: Decision) -> pd.DataFrame:
@@ -24,7 +24,10 @@ def score_table(statistics: Statistics, folds: Mapping[str, int], decision: Deci
         folds: id → fold, for every image at least.
         decision: its threshold must have been collected.
     """
-    counts = counts_at(statistics, decision)
+    return _table(statistics, folds, counts_at(statistics, decision))
+
+
+def _table(statistics: Statistics, folds: Mapping[str, int], counts: Counts) -> pd.DataFrame:
     columns = {name: score(counts) for name, score in PER_IMAGE.items()}
     return pd.DataFrame({"id": list(statistics.ids), "fold": _folds(statistics, folds), **columns})
 
@@ -63,6 +66,24 @@ def nested_estimate(statistics: Statistics, folds: Mapping[str, int], config: In
         `by` ("fold" or "half"), `scores`, and `parts`: name → images, decision, scores. None for a single image, which
         leaves nothing to tune on.
     """
+    found = _nested(statistics, folds, config)
+    return None if found is None else found[0]
+
+
+def nested_table(statistics: Statistics, folds: Mapping[str, int], config: InferenceConfig) -> pd.DataFrame:
+    """The content of `oof_nested.csv`: as `score_table`, each image at the decision tuned without it.
+
+    A single image is scored at the neutral decision, which is not tuned at all.
+    """
+    found = _nested(statistics, folds, config)
+    counts = counts_at(statistics, NEUTRAL) if found is None else found[1]
+    return _table(statistics, folds, counts)
+
+
+def _nested(
+    statistics: Statistics, folds: Mapping[str, int], config: InferenceConfig
+) -> tuple[dict[str, Any], Counts] | None:
+    """What `nested_estimate` returns, and the counts (N, 3) that it is made of."""
     if len(statistics.ids) < 2:
         return None
     owners, by = _folds(statistics, folds), "fold"
@@ -79,7 +100,7 @@ def nested_estimate(statistics: Statistics, folds: Mapping[str, int], config: In
             "decision": decision.to_json(),
             "scores": summarise(counts[held_out]),
         }
-    return {"by": by, "scores": summarise(counts), "parts": parts}
+    return {"by": by, "scores": summarise(counts), "parts": parts}, counts
 
 
 def threshold_curve(statistics: Statistics, decision: Decision, config: InferenceConfig) -> dict[str, list[float]]:
