@@ -143,7 +143,7 @@ def compare(
     for name, other in others:
         change = differences(first.scores, other.scores)
         retrain = ground.retrain.over(other.seeds).plus(ground.retrain.over(first.seeds))
-        interval = mean_interval(change, ground.clusters, ground.folds, level=level, retrain=retrain)
+        interval = mean_interval(change, ground.clusters, ground.folds, level=level, retrain=retrain, lean=False)
         once = 2 * ground.retrain.variance * ground.share
         wins, losses = int((change > 0).sum()), int((change < 0).sum())
         found.append(
