@@ -182,3 +182,20 @@ def split_by_size(groups: dict[str, str], images: int) -> tuple[set[int], set[in
 def test_an_image_without_a_group_is_named() -> None:
     with pytest.raises(RunError, match="says nothing of 23 images, such as '0001'"):
         estimate.nested_estimate(STATISTICS, FOLDS, CONFIG, {"0000": "g"})
+
+
+def test_the_nested_table_holds_each_image_at_the_decision_tuned_on_the_other_folds() -> None:
+    table = estimate.nested_table(STATISTICS, FOLDS, CONFIG).set_index("id")
+    for sample in SAMPLES:
+        others = np.array([FOLDS[name] != FOLDS[sample.id] for name in STATISTICS.ids])
+        decision = choose(STATISTICS.take(others), CONFIG).decision
+        assert table["iou"][sample.id] == pytest.approx(scores_by_force([sample], decision)["iou_image"])
+    found = estimate.nested_estimate(STATISTICS, FOLDS, CONFIG)
+    assert found is not None
+    assert table["precision_tgs"].mean() == pytest.approx(found["scores"]["precision_tgs"])
+
+
+def test_a_single_image_is_scored_at_the_neutral_decision() -> None:
+    one = collect(SAMPLES[1:2], CONFIG.thresholds)
+    table = estimate.nested_table(one, FOLDS, CONFIG)
+    assert table["iou"].tolist() == [pytest.approx(scores_by_force(SAMPLES[1:2], NEUTRAL)["iou_image"])]

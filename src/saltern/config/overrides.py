@@ -17,6 +17,7 @@ ENTRIES = (
     entries.DownloadConfig,
     entries.EnsembleConfig,
     entries.CompareConfig,
+    entries.SeedsConfig,
     entries.ScoreConfig,
 )
 """The config of every script."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, entries, forecast, networks, schema, training
-from saltern.config.checks import check_run, check_score
+from saltern.config.checks import check_run, check_score, check_seeds
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
 
@@ -25,6 +25,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
+        "seeds_schema": entries.SeedsConfig,
         "score_schema": entries.ScoreConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
@@ -82,6 +83,8 @@ def checked(raw: DictConfig) -> Any:
         check_run(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
+    if isinstance(config, entries.SeedsConfig):
+        check_seeds(config)
     return config
 
 

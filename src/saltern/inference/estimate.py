@@ -43,7 +43,10 @@ def score_table(statistics: Statistics, folds: Mapping[str, int], decision: Deci
         folds: id → fold, for every image at least.
         decision: its threshold must have been collected.
     """
-    counts = counts_at(statistics, decision)
+    return _table(statistics, folds, counts_at(statistics, decision))
+
+
+def _table(statistics: Statistics, folds: Mapping[str, int], counts: Counts) -> pd.DataFrame:
     columns = {name: score(counts) for name, score in PER_IMAGE.items()}
     return pd.DataFrame({"id": list(statistics.ids), "fold": folds_of(statistics, folds), **columns})
 
@@ -123,6 +126,18 @@ def nested_estimate(
 ) -> dict[str, Any] | None:
     """`cross_chosen` as it stands in `scores.json`; None where it says nothing."""
     return cross_chosen(statistics, folds, config, groups).to_json()
+
+
+def nested_table(
+    statistics: Statistics, folds: Mapping[str, int], config: InferenceConfig, nested: Nested | None = None
+) -> pd.DataFrame:
+    """The content of `oof_nested.csv`: as `score_table`, each image at the decision chosen without it.
+
+    `nested` is made here without groups where it is not given. Where it says nothing, as of a single image, images are
+    scored at the neutral decision, which is not tuned at all.
+    """
+    nested = nested or cross_chosen(statistics, folds, config)
+    return _table(statistics, folds, counts_at(statistics, NEUTRAL) if nested.reason else nested.counts)
 
 
 def threshold_curve(statistics: Statistics, decision: Decision, config: InferenceConfig) -> dict[str, list[float]]:

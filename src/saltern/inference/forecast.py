@@ -1,13 +1,14 @@
 """What a leaderboard will show: the estimate, and how far the score of so many test images may lie from it."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from saltern.metrics.noise import Retrain, Values, mean_interval
+from saltern.metrics.clusters import Values
+from saltern.metrics.noise import Retrain, mean_interval
 
 ASSUMPTIONS = (
     "the test images come from where the labelled ones come from, and resemble each other as much as these do",
@@ -30,6 +31,8 @@ class Evidence:
     """(N,) numbers of what belongs together."""
     folds: NDArray[np.int64]
     """(N,) the fold whose network predicted it."""
+    retrain: Retrain = field(default_factory=Retrain)
+    """What is known of one training's shift of the score: measured by `make seeds`, or the default."""
 
 
 def forecast(evidence: Evidence, estimate: float, images: int, public: int | None = None) -> dict[str, Any] | None:
@@ -56,7 +59,7 @@ def forecast(evidence: Evidence, estimate: float, images: int, public: int | Non
         `score`, `low`, `high` (in [0, 1]), `images`, `parts` (variances), and `public`, the same for that part, where
         it is asked for. None where a single image or a single group shows no spread.
     """
-    known = mean_interval(evidence.values, evidence.clusters, evidence.folds)
+    known = mean_interval(evidence.values, evidence.clusters, evidence.folds, retrain=evidence.retrain)
     if not known.said:
         return None
     alone = mean_interval(evidence.values, evidence.clusters, retrain=_KNOWN)

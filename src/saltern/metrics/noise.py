@@ -31,12 +31,12 @@ and Grandvalet, J. Mach. Learn. Res. 5, 2004).
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from saltern.metrics.clusters import Values, cluster_variance, numbered, third_moment
 from saltern.metrics.scores import Counts
 
 RETRAIN_SD = 0.0065
@@ -49,10 +49,10 @@ a nominal 5 %, which takes a shift of 0.042 to 0.059 of the spread of the images
 RETRAIN_DF = 4.0
 """Degrees of freedom that the default is worth: as much as a measurement with five seeds. Data sets differ."""
 
+Labels = NDArray[np.int64]
+
 MOST_SKEW = 1.0
 """Of a mean; what three or four clusters show beyond it is chance."""
-
-Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def mean_interval(
     *,
     level: float = 0.95,
     retrain: Retrain = Retrain(),
+    lean: bool = True,
 ) -> Interval:
     """The mean of scores, or of paired differences, with its interval.
 
@@ -152,28 +153,33 @@ def mean_interval(
         level: in (0, 1), such as 0.95.
         retrain: what is known of one training's shift of these values; for differences of runs with one seed each it is
             `Retrain().plus(Retrain())`.
+        lean: whether the interval follows the lean of the values. Not for differences of runs: what two networks make
+            of an image has no side, and the few images that change much would seem to show one.
 
     Returns:
         With less than two clusters the mean alone: `said` is false, the interval is all numbers.
     """
-    scores = np.asarray(values, dtype=np.float64)
-    assert scores.ndim == 1, f"values {scores.shape}"
-    assert len(scores), "no value"
-    assert seeds is None or clusters is not None, "seeds without clusters: nothing says which rows are one image"
-    labels = _numbered(np.arange(len(scores)) if clusters is None else clusters)
-    parts = _numbered(np.zeros(len(scores)) if folds is None else folds)
-    draws = _numbered(np.zeros(len(scores)) if seeds is None else seeds)
+    scores, labels, parts, draws = _rows(values, clusters, folds, seeds)
     mean, count = float(scores.mean()), int(labels.max()) + 1
     if count < 2:
         return Interval(mean, -math.inf, math.inf, math.inf, math.inf, math.inf, clusters=count)
-    images, df = _cluster_variance(scores, labels)
-    third = _third_moment(scores, labels)
-    share = float(np.square(np.bincount(parts) / len(parts)).sum())
-    repeats = int(draws.max()) + 1
-    known = _by_seeds(retrain, scores, labels, draws, share)
-    known = _by_folds(known, scores, labels, parts, repeats)
-    shift = known.variance * share / repeats
-    return interval_of(mean, [(images, df), (shift, known.df)], level, third, clusters=count)
+    known = learned(scores, labels, parts, draws, retrain)
+    shift = known.variance * _share(parts) / (int(draws.max()) + 1)
+    listed = [cluster_variance(scores, labels), (shift, known.df)]
+    return interval_of(mean, listed, level, third_moment(scores, labels) if lean else 0.0, clusters=count)
+
+
+def learned(
+    values: ArrayLike,
+    clusters: ArrayLike | None = None,
+    folds: ArrayLike | None = None,
+    seeds: ArrayLike | None = None,
+    retrain: Retrain = Retrain(),
+) -> Retrain:
+    """`retrain`, moved by what several seeds and folds of `values` show; arguments as in `mean_interval`."""
+    scores, labels, parts, draws = _rows(values, clusters, folds, seeds)
+    known = _by_seeds(retrain, scores, labels, draws, _share(parts))
+    return _by_folds(known, scores, labels, parts, int(draws.max()) + 1)
 
 
 def interval_of(
@@ -231,28 +237,6 @@ def seeds_needed(difference: float, images: float, retrain: float, *, level: flo
     return max(1, math.ceil(retrain / allowed))
 
 
-def _cluster_variance(scores: Values, labels: NDArray[np.int64]) -> tuple[float, float]:
-    """Variance of the mean of `scores` from the sums over clusters, and its degrees of freedom, both CR2's.
-
-    The degrees are those of independent images of equal variance: clusters - 1 where all are of one size.
-    """
-    total = len(scores)
-    sizes = np.bincount(labels).astype(np.float64)
-    sums = np.bincount(labels, weights=scores - scores.mean())
-    factor = 1 / (1 - sizes / total)
-    variance = float((factor * sums**2).sum()) / total**2
-    cross = (factor * sizes**2).sum() ** 2 - (factor**2 * sizes**4).sum()
-    return variance, float(total**2 / ((sizes**2).sum() + cross / total**2))
-
-
-def _third_moment(scores: Values, labels: NDArray[np.int64]) -> float:
-    """Third central moment of the mean of `scores`, corrected for few clusters as a sample's skewness is; 0 for two."""
-    sums = np.bincount(labels, weights=scores - scores.mean())
-    count = len(sums)
-    correction = math.sqrt(count * (count - 1)) / (count - 2) if count > 2 else 0.0
-    return correction * float((sums**3).sum()) / len(scores) ** 3
-
-
 def _bent(point: float, skew: float) -> float:
     """Where Hall's transformed statistic is `point`: the studentised mean, for a mean of this skewness."""
     if abs(skew) < 1e-9:
@@ -260,40 +244,49 @@ def _bent(point: float, skew: float) -> float:
     return 3 / skew * (float(np.cbrt(1 + skew * (point - skew / 6))) - 1)
 
 
-def _by_seeds(
-    known: Retrain, scores: Values, labels: NDArray[np.int64], draws: NDArray[np.int64], share: float
-) -> Retrain:
+def _by_seeds(known: Retrain, scores: Values, labels: Labels, draws: Labels, share: float) -> Retrain:
     """What the means of several seeds over the same images say of one training; `share` sums the folds' squares."""
     repeats = int(draws.max()) + 1
-    if repeats < 2:
+    if repeats < 2 or not labels.any():
         return known
     counts = np.bincount(draws)
     assert (counts == counts[0]).all(), "seeds over different numbers of images"
     means = np.bincount(draws, weights=scores) / counts
     of_cluster = np.bincount(labels, weights=scores) / np.bincount(labels)
-    rests = [_cluster_variance((scores - of_cluster[labels])[draws == draw], labels[draws == draw])[0]
+    rests = [cluster_variance((scores - of_cluster[labels])[draws == draw], labels[draws == draw])[0]
              for draw in range(repeats)]  # fmt: skip
     within = float(np.mean(rests)) * repeats / (repeats - 1)
     return known.learn(float(means.var(ddof=1)) / share, within / share, repeats - 1)
 
 
-def _by_folds(
-    known: Retrain, scores: Values, labels: NDArray[np.int64], parts: NDArray[np.int64], repeats: int
-) -> Retrain:
+def _by_folds(known: Retrain, scores: Values, labels: Labels, parts: Labels, repeats: int) -> Retrain:
     """What the means of several folds say of one training; folds with less than two clusters say nothing."""
     means, within = [], []
     for part in range(int(parts.max()) + 1):
         rows = parts == part
-        inside = _numbered(labels[rows])
+        inside = numbered(labels[rows])
         if int(inside.max()) > 0:
             means.append(float(scores[rows].mean()))
-            within.append(_cluster_variance(scores[rows], inside)[0])
+            within.append(cluster_variance(scores[rows], inside)[0])
     if len(means) < 2:
         return known
     between = float(np.var(means, ddof=1))
     return known.learn(repeats * between, repeats * float(np.mean(within)), len(means) - 1)
 
 
-def _numbered(labels: Any) -> NDArray[np.int64]:
-    """Labels of any kind as whole numbers from 0."""
-    return np.unique(np.asarray(labels), return_inverse=True)[1].reshape(-1).astype(np.int64)
+def _rows(
+    values: ArrayLike, clusters: ArrayLike | None, folds: ArrayLike | None, seeds: ArrayLike | None
+) -> tuple[Values, Labels, Labels, Labels]:
+    """Scores, and their clusters, folds and seeds as numbers; see `mean_interval`."""
+    scores = np.asarray(values, dtype=np.float64)
+    assert scores.ndim == 1, f"values {scores.shape}"
+    assert len(scores), "no value"
+    assert seeds is None or clusters is not None, "seeds without clusters: nothing says which rows are one image"
+    alike = np.zeros(len(scores))
+    labels = numbered(np.arange(len(scores)) if clusters is None else clusters)
+    return scores, labels, numbered(alike if folds is None else folds), numbered(alike if seeds is None else seeds)
+
+
+def _share(parts: Labels) -> float:
+    """Sum of the folds' squared shares: what is left of one network's variance in the mean over all."""
+    return float(np.square(np.bincount(parts) / len(parts)).sum())

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from saltern.metrics.noise import Values, iou_dataset_values
+from saltern.metrics.clusters import Values
+from saltern.metrics.noise import iou_dataset_values
 from saltern.metrics.scores import MEAN_OF, PER_IMAGE, Counts
 
 

@@ -17,15 +17,15 @@ from saltern.data.source.listing import images_in
 from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_as, write_json
-from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 from saltern.job import Job
+from saltern.metrics.differences import Comparison
 from saltern.metrics.scores import summarise
-from saltern.pipeline.finishing import finish_run, pixels_for_page
+from saltern.pipeline.contestants import gather
+from saltern.pipeline.finishing import finish_run
 from saltern.progress import Progress
-from saltern.report.artifacts import read_oof_scores
-from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.compare import write_compare
 from saltern.runs import RunDir
 from saltern.submission import table as submission
 
@@ -135,21 +135,16 @@ def _begun_as(run: RunDir) -> dict[str, Any] | None:
 
 
 def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
-    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says.
+    """Every run against the first, image by image on nested out-of-fold scores: the page's path, and what it says.
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
         RunError: a run that is not there or not finished, or of which something has changed since it was tuned.
     """
-    members: dict[str, Member] = {}
-    for name, job in zip(config.runs, _reopened(config), strict=True):
-        job.life.require("tune")
-        job.life.require_out_of_fold()
-        table = read_oof_scores(job.run.oof_scores)
-        members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
-        coverage = job.material.coverage
+    jobs = dict(zip(config.runs, _reopened(config), strict=True))
+    members, known = gather(jobs, config.score)
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
-    return page, write_compare(page, members, config.score, coverage)
+    return page, write_compare(page, members, known, config.score, jobs[config.runs[-1]].material.coverage)
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:

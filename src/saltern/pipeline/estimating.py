@@ -12,8 +12,11 @@ from saltern.inference.estimate import Nested, folds_of
 from saltern.inference.forecast import Evidence, forecast
 from saltern.inference.halves import clusters_of
 from saltern.inference.selection import Selection, optimism_of, selection_of_fold
+from saltern.inference.spread import read_spread
 from saltern.inference.tune import Statistics
 from saltern.job import Job
+from saltern.metrics.noise import Retrain
+from saltern.metrics.scores import MEAN_OF
 from saltern.metrics.values import values_of
 
 log = logging.getLogger(__name__)
@@ -58,8 +61,15 @@ def claims(
     believed = scores["nested"]["scores"][score] - (selection or 0.0)
     flattered["tuning"] = scores["pooled"]["at_decision"][score] - scores["nested"]["scores"][score]
     values = values_of(nested.counts, score)
-    evidence = Evidence(values, clusters_of(statistics.ids, groups), folds_of(statistics, fold_of))
+    clusters, owners = clusters_of(statistics.ids, groups), folds_of(statistics, fold_of)
+    evidence = Evidence(values, clusters, owners, _retrain(job, score))
     return {"optimism": flattered, "estimate": believed, **_foretold(job, evidence, believed)}
+
+
+def _retrain(job: Job, score: str) -> Retrain:
+    """What `make seeds` has measured of the run, where it has and the score is a mean of images; else the default."""
+    spread = read_spread(job.run)
+    return Retrain() if spread is None or score not in MEAN_OF else spread.retrain(MEAN_OF[score])
 
 
 def _foretold(job: Job, evidence: Evidence, believed: float) -> dict[str, Any]:

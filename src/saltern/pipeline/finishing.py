@@ -12,7 +12,7 @@ from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
 from saltern.inference.choice import choose
 from saltern.inference.decide import decide, read_decision, write_decision
-from saltern.inference.estimate import cross_chosen, score_table, scores_json
+from saltern.inference.estimate import cross_chosen, nested_table, score_table, scores_json
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
@@ -84,11 +84,13 @@ def _tune(job: Job) -> None:
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
+    with atomic(run.oof_nested) as temporary:
+        nested_table(statistics, fold_of, config, nested).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
     scores = scores_json(statistics, fold_of, decision, config, nested)
     believed = {**choice.to_json(), **claims(job, statistics, fold_of, nested, scores)}
     write_json(run.scores, {"folds": folds, **scores, **believed, "training": training, **note_of(job)})
-    job.life.close("tune", [run.decision, run.oof_scores, run.scores], made_of)
+    job.life.close("tune", [run.decision, run.oof_scores, run.oof_nested, run.scores], made_of)
 
 
 def _out_of_fold(job: Job, fold_of: dict[str, int]) -> Iterator[tuning.Sample]:

@@ -219,6 +219,16 @@ class RunDir:
         return self.path / "oof_scores.csv"
 
     @property
+    def oof_nested(self) -> Path:
+        """The same, each image at a decision that was tuned without it."""
+        return self.path / "oof_nested.csv"
+
+    @property
+    def seeds(self) -> Path:
+        """How far the score moves where the run is trained again with other seeds."""
+        return self.path / "seeds.json"
+
+    @property
     def scores(self) -> Path:
         """Scores per fold, pooled, nested."""
         return self.path / "scores.json"
