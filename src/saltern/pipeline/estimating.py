@@ -97,8 +97,8 @@ def images_of_leaderboard(job: Job) -> int:
 def asks_anew(job: Job) -> bool:
     """Whether this call asks for another forecast than the one that stands in `scores.json`."""
     asked = job.config.forecast
-    if (asked.images is None and asked.public_images is None) or not job.run.scores.exists():
-        return False
+    if (asked.images is None and asked.public_images is None) or job.life.stale("tune"):
+        return False  # nothing is asked, or all is tuned anew
     said = read_json(job.run.scores).get("forecast") or {}
     public = (said.get("public") or {}).get("images")
     return bool(said.get("images") != images_of_leaderboard(job) or public != asked.public_images)
