@@ -4,6 +4,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from saltern.config.choices import MONITORS
 from saltern.config.forecast import check_forecast
 from saltern.data.folds.membership import lacks_groups, read_groups
 from saltern.files import read_json
@@ -25,6 +26,8 @@ Groups = Mapping[str, str] | None
 
 NOTABLE = 0.005
 """Selection optimism above which the console says how to owe nothing to it."""
+
+_NO_TEST = "there are no test images; forecast.images=N asks for so many"
 
 
 def groups_of_run(job: Job) -> Groups:
@@ -75,7 +78,7 @@ def _retrain(job: Job, score: str) -> Retrain:
 def _foretold(job: Job, evidence: Evidence, believed: float) -> dict[str, Any]:
     images, public = images_of_leaderboard(job), job.config.forecast.public_images
     if not images:
-        return {"forecast": None, "forecast_reason": "there are no test images; forecast.images=N asks for so many"}
+        return {"forecast": None, "forecast_reason": _NO_TEST}
     said = forecast(evidence, believed, images, public)
     if said is None:
         return {"forecast": None, "forecast_reason": "a single image or a single group shows no spread"}
@@ -99,7 +102,10 @@ def asks_anew(job: Job) -> bool:
     asked = job.config.forecast
     if (asked.images is None and asked.public_images is None) or job.life.stale("tune"):
         return False  # nothing is asked, or all is tuned anew
-    said = read_json(job.run.scores).get("forecast") or {}
+    scores = read_json(job.run.scores)
+    said = scores.get("forecast") or {}
+    if not said and "forecast" in scores and scores.get("forecast_reason") != _NO_TEST:
+        return False  # it cannot be said, for however many images
     public = (said.get("public") or {}).get("images")
     return bool(said.get("images") != images_of_leaderboard(job) or public != asked.public_images)
 
@@ -135,5 +141,7 @@ def _selection(job: Job, number: int, groups: Groups) -> Selection:
         )
     if not fold.val_counts.exists():
         return Selection(images, None, "an earlier version trained this run, which did not keep the counts of epochs")
-    scores = (str(facts["monitor"]), job.config.inference.tune_for)
-    return selection_of_fold(EpochCounts.read(fold.val_counts), int(facts["best_epoch"]), scores, groups)
+    found, best, monitor = EpochCounts.read(fold.val_counts), int(facts["best_epoch"]), str(facts["monitor"])
+    if monitor not in MONITORS or not 1 <= best <= len(found.counts):
+        return Selection(images, None, f"{fold.done.name} names no epoch and score that were counted")
+    return selection_of_fold(found, best, (monitor, job.config.inference.tune_for), groups)
