@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare score
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
 
 .DEFAULT_GOAL := help
@@ -70,8 +70,10 @@ report: $(STAMP)    ## write report.html
 	$(call run,report)
 ensemble: $(STAMP)  ## the mean of several runs as a run of its own: name=NEW runs=[A,B]
 	$(call run,ensemble)
-compare: $(STAMP)   ## paired statistics of runs over the same images: name=PAGE runs=[A,B]
+compare: $(STAMP)   ## are runs really different? mean differences over the same images: name=PAGE runs=[A,B]
 	$(call run,compare)
+seeds: $(STAMP)     ## train a run again with other seeds; how far its score moves: name=RUN seeds=[1,2,3]
+	$(call run,seeds)
 score: $(STAMP)     ## grade a CSV against the truth: submission=FILE truth=FILE
 	$(call run,score)
 

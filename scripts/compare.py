@@ -15,8 +15,10 @@ def main(raw: DictConfig) -> None:
     from saltern import pipeline
 
     page, found = pipeline.compare_runs(config)
-    columns = ["run", "baseline", "score", "images", "difference", "low", "high", "wins", "losses", "p_wilcoxon"]
+    columns = ["run", "baseline", "score", "images", "difference", "low", "high", "wins", "losses", "word"]
     console.table(str(page), columns, [[getattr(entry, column) for column in columns] for entry in found])
+    for entry in found:
+        console.say(entry.verdict)
 
 
 if __name__ == "__main__":

@@ -207,7 +207,9 @@ def show_run(job: "Job") -> None:
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}{gates}{by}")
     if scores.get("all_images") is not None:
         say(scores["all_images"]["note"])
-    say("nested: tuned without the images it is scored on; " + ("see above" if cautions else "trust this one") + "\n")
+    from saltern.report.belief import belief_lines
+
+    say("\n".join([*belief_lines(scores, doubted=bool(cautions)), ""]))
     for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
         if path.exists():
             say(f"  {path}")

@@ -18,6 +18,7 @@ STAGES = {
     "report": "write_report",
     "ensemble": "ensemble_runs",
     "compare": "compare_runs",
+    "seeds": "train_seeds",
     "score": "score_submission",
 }
 

@@ -7,8 +7,11 @@ import pytest
 
 from saltern.config.choices import MONITORS
 from saltern.config.schema import InferenceConfig
+from saltern.errors import RunError
 from saltern.inference import estimate
+from saltern.inference.choice import choose
 from saltern.inference.decide import NEUTRAL, Decision, decide
+from saltern.inference.halves import balanced_halves, clusters_of
 from saltern.inference.tune import Sample, collect, tune
 from saltern.metrics.scores import count_pixels, summarise
 
@@ -105,7 +108,7 @@ def test_the_nested_estimate_tunes_on_the_other_folds_and_scores_the_one_left_ou
     for fold in range(3):
         rest = [sample for sample in samples if FOLDS[sample.id] != fold]
         own = [sample for sample in samples if FOLDS[sample.id] == fold]
-        decision = tune(collect(rest, CONFIG.thresholds), CONFIG).decision
+        decision = choose(collect(rest, CONFIG.thresholds), CONFIG).decision
         assert nested["parts"][str(fold)]["decision"] == decision.to_json()
         assert ("presence_gate" in decision.to_json()) == (samples is WITH_PRESENCE)
         assert nested["parts"][str(fold)]["scores"] == pytest.approx(scores_by_force(own, decision))
@@ -144,3 +147,55 @@ def test_a_single_image_has_no_nested_estimate() -> None:
     assert estimate.nested_estimate(collect(SAMPLES[:1], CONFIG.thresholds), FOLDS, CONFIG) is None
     two = estimate.nested_estimate(collect(SAMPLES[:2], CONFIG.thresholds), dict.fromkeys(FOLDS, 0), CONFIG)
     assert [part["images"] for part in two["parts"].values()] == [1, 1]
+
+
+def test_halves_of_one_fold_never_cut_a_group_and_a_single_group_has_none() -> None:
+    one, groups = dict.fromkeys(FOLDS, 0), {sample.id: str(row // 5) for row, sample in enumerate(SAMPLES)}
+    nested = estimate.nested_estimate(STATISTICS, one, CONFIG, groups)
+    halves = [
+        [sample for row, sample in enumerate(SAMPLES) if (row // 5 in members)]
+        for members in split_by_size(groups, nested["parts"]["0"]["images"])
+    ]
+    counts = []
+    for own, rest in (halves, halves[::-1]):
+        decision = choose(collect(rest, CONFIG.thresholds), CONFIG, groups).decision
+        counts += [counts_by_force(sample, decision) for sample in own]
+    assert nested["scores"] == pytest.approx(summarise(np.array(counts)))
+    alike = estimate.cross_chosen(STATISTICS, one, CONFIG, dict.fromkeys(FOLDS, "g"))
+    assert alike.to_json() is None
+    content = estimate.scores_json(STATISTICS, one, DECISION, CONFIG, alike)
+    assert content["nested"] is None
+    assert content["nested_reason"] == "all images belong to one group, so they have no halves"
+
+
+def split_by_size(groups: dict[str, str], images: int) -> tuple[set[int], set[int]]:
+    """The groups of the first half and of the second, found by trying: five groups, the last one of four images."""
+    clusters = clusters_of(STATISTICS.ids, groups)
+    halves = balanced_halves(STATISTICS.ids, clusters)
+    first = {row // 5 for row in range(24) if halves[row] == 0}
+    second = {row // 5 for row in range(24) if halves[row] == 1}
+    assert not first & second
+    assert sorted([images, 24 - images]) == [10, 14], "as equal as five groups allow"
+    return first, second
+
+
+def test_an_image_without_a_group_is_named() -> None:
+    with pytest.raises(RunError, match="says nothing of 23 images, such as '0001'"):
+        estimate.nested_estimate(STATISTICS, FOLDS, CONFIG, {"0000": "g"})
+
+
+def test_the_nested_table_holds_each_image_at_the_decision_tuned_on_the_other_folds() -> None:
+    table = estimate.nested_table(STATISTICS, FOLDS, CONFIG).set_index("id")
+    for sample in SAMPLES:
+        others = np.array([FOLDS[name] != FOLDS[sample.id] for name in STATISTICS.ids])
+        decision = choose(STATISTICS.take(others), CONFIG).decision
+        assert table["iou"][sample.id] == pytest.approx(scores_by_force([sample], decision)["iou_image"])
+    found = estimate.nested_estimate(STATISTICS, FOLDS, CONFIG)
+    assert found is not None
+    assert table["precision_tgs"].mean() == pytest.approx(found["scores"]["precision_tgs"])
+
+
+def test_a_single_image_is_scored_at_the_neutral_decision() -> None:
+    one = collect(SAMPLES[1:2], CONFIG.thresholds)
+    table = estimate.nested_table(one, FOLDS, CONFIG)
+    assert table["iou"].tolist() == [pytest.approx(scores_by_force(SAMPLES[1:2], NEUTRAL)["iou_image"])]

@@ -9,7 +9,7 @@ import pytest
 from saltern.config.schema import InferenceConfig
 from saltern.files import write_json, write_text
 from saltern.inference.decide import write_decision
-from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.estimate import nested_table, score_table, scores_json
 from saltern.inference.tune import Sample as OutOfFold
 from saltern.inference.tune import collect, tune
 from saltern.report.pictures import Sample
@@ -61,6 +61,7 @@ class DrawnRun:
         }
         write_json(self.run.scores, {**scores_json(statistics, self.folds, decision, config), "training": training})
         score_table(statistics, self.folds, decision).to_csv(self.run.oof_scores, index=False)
+        nested_table(statistics, self.folds, config).to_csv(self.run.oof_nested, index=False)
         for fold in range(folds):
             with EpochLog(self.run.fold(fold)) as log:
                 log.log(1, "warm_up", {"loss": 0.5, "lr": 1e-3, "val_precision_tgs": 0.4, "val_iou_image": 0.5})

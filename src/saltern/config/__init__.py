@@ -8,7 +8,7 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.entries import CompareConfig, DownloadConfig, EnsembleConfig, ScoreConfig
+from saltern.config.entries import CompareConfig, DownloadConfig, EnsembleConfig, ScoreConfig, SeedsConfig
 from saltern.config.explain import explain, refuse_bytes, refuse_surprises
 from saltern.config.frozen import (
     contradictions,
@@ -70,6 +70,7 @@ __all__ = [
     "SampleConfig",
     "ScheduleConfig",
     "ScoreConfig",
+    "SeedsConfig",
     "SmpConfig",
     "SubmissionConfig",
     "TgsConfig",

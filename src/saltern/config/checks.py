@@ -7,7 +7,8 @@ from typing import Any
 from saltern.config import choices
 from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
 from saltern.config.endings import check_endings
-from saltern.config.entries import ScoreConfig
+from saltern.config.entries import ScoreConfig, SeedsConfig
+from saltern.config.forecast import check_forecast
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, LrConfig, RunConfig
 from saltern.config.training import AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
@@ -38,6 +39,7 @@ def check_run(config: RunConfig) -> None:
         _check_on_device(config)
     _check_inference(config.inference)
     check_submission(config.submission, "submission")
+    check_forecast(config.forecast)
 
 
 def _require(good: bool, key: str, value: object, expected: str) -> None:
@@ -265,6 +267,13 @@ def check_score(config: ScoreConfig) -> None:
         _require(bool(getattr(config, key)), key, getattr(config, key), "the path of a CSV")
     _one_of(config.outside, "outside", ("error", "count"))
     check_submission(config.format, "format")
+
+
+def check_seeds(config: SeedsConfig) -> None:
+    """Refuse seeds that would train a run twice, or none."""
+    seeds = config.seeds
+    good = bool(seeds) and len(set(seeds)) == len(seeds) and min(seeds) >= 0
+    _require(good, "seeds", seeds, "one or more different whole numbers from 0 on, such as [1,2,3]")
 
 
 def check_submission(form: SubmissionConfig, key: str) -> None:

@@ -44,9 +44,22 @@ class CompareConfig:
     root: str | None = None
     """Where the data set lies now; null: where the runs found it."""
     score: str = "precision_tgs"
-    """The column of `oof_scores.csv` that is compared: iou, dice or precision_tgs."""
+    """The column of `oof_nested.csv` that is compared: iou, dice or precision_tgs."""
     insist: bool = False
     """Compare runs over images whose files differ; different truths are refused all the same."""
+
+
+@dataclass(kw_only=True)
+class SeedsConfig:
+    """A finished run's recipe, trained again with other seeds."""
+
+    name: str = MISSING
+    """The run; that of seed 1 is NAME_seed1."""
+    seeds: list[int] = MISSING
+    """Different whole numbers of 0 or more; the run's own seed is there already."""
+    outputs: str = "outputs"
+    root: str | None = None
+    """Where the data set lies now; null: where the run found it."""
 
 
 @dataclass(kw_only=True)

@@ -45,6 +45,7 @@ WHERE_NOT_WHAT = (
     "dataset.cache",
     "dataset.cache_mb",
     "dataset.cache_dir",
+    "forecast",
     "inference.shard_mb",
     "inference.networks_at_once",
     "trainer.folds",

@@ -18,6 +18,7 @@ ENTRIES = (
     entries.DownloadConfig,
     entries.EnsembleConfig,
     entries.CompareConfig,
+    entries.SeedsConfig,
     entries.ScoreConfig,
 )
 """The config of every script."""

@@ -10,8 +10,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, networks, schema, training
-from saltern.config.checks import check_lr, check_run, check_score
+from saltern.config import datasets, entries, forecast, networks, schema, training
+from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
 
@@ -26,6 +26,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
+        "seeds_schema": entries.SeedsConfig,
         "score_schema": entries.ScoreConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "optim": {"optim_schema": training.OptimConfig},
     "trainer": {"trainer_schema": training.TrainerConfig},
     "inference": {"inference_schema": schema.InferenceConfig},
+    "forecast": {"forecast_schema": forecast.ForecastConfig},
 }
 """Group → schema name as used in the `defaults` of its YAML files → dataclass."""
 
@@ -84,6 +86,8 @@ def checked(raw: DictConfig) -> Any:
         check_lr(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
+    if isinstance(config, entries.SeedsConfig):
+        check_seeds(config)
     return config
 
 

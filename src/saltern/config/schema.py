@@ -12,6 +12,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from saltern.config.datasets import DatasetConfig, SubmissionConfig
+from saltern.config.forecast import ForecastConfig
 from saltern.config.networks import ModelConfig
 from saltern.config.training import OptimConfig, ScheduleConfig, TrainerConfig
 
@@ -111,6 +112,7 @@ class RunConfig:
     trainer: TrainerConfig = MISSING
     inference: InferenceConfig = MISSING
     submission: SubmissionConfig = MISSING
+    forecast: ForecastConfig = field(default_factory=ForecastConfig)
 
 
 @dataclass(kw_only=True)

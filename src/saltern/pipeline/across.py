@@ -11,23 +11,24 @@ from pydantic import BaseModel
 from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
+from saltern.data.folds.membership import read_groups, save_groups
 from saltern.data.source.images import read_size
 from saltern.data.source.listing import images_in
 from saltern.data.source.problems import Problems
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_as, write_json
-from saltern.inference.decide import read_decision
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 from saltern.job import Job
+from saltern.metrics.differences import Comparison
 from saltern.metrics.scores import summarise
+from saltern.pipeline.contestants import gather
 from saltern.pipeline.finishing import finish_run
 from saltern.pipeline.mixture import mixed_kinds, uneven_groups
-from saltern.pipeline.truths import pixels_for_page, refuse_other_truths
+from saltern.pipeline.truths import refuse_other_truths
 from saltern.progress import Progress
-from saltern.report.artifacts import read_oof_scores
 from saltern.report.cautions import other_images_text
-from saltern.report.compare import Comparison, Member, write_compare
+from saltern.report.compare import write_compare
 from saltern.runs import RunDir
 from saltern.submission import table as submission
 
@@ -110,6 +111,7 @@ def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
     job.life.begin(environment)
     if _begun_as(run) != begun:
         write_json(run.environment, environment)
+    save_groups(run.groups, read_groups(members[0].run))
     save_folds(run.folds, members[0].folds)
     job.life.close_folds()
 
@@ -145,28 +147,22 @@ def _begun_as(run: RunDir) -> dict[str, Any] | None:
 
 
 def compare_runs(config: CompareConfig) -> tuple[Path, list[Comparison]]:
-    """Every run against the first, image by image on out-of-fold scores: the page's path, and what it says.
+    """Every run against the first, image by image on nested out-of-fold scores: the page's path, and what it says.
 
     Raises:
         ConfigError: fewer than two runs, or one twice.
         RunError: a run that is not there or not finished, or of which something has changed since it was tuned; runs
             that were scored on different truths or, unless insisted, on other files of the images.
     """
-    jobs = _reopened(config)
-    for job in jobs:
-        job.life.require("tune")
-        job.life.require_out_of_fold()
-    others = refuse_other_truths(jobs, insist=config.insist)
-    cautions = uneven_groups(jobs) + ([other_images_text(others)] if others else [])
+    jobs = dict(zip(config.runs, _reopened(config), strict=True))
+    members, known = gather(jobs, config.score)
+    others = refuse_other_truths(list(jobs.values()), insist=config.insist)
+    cautions = uneven_groups(list(jobs.values())) + ([other_images_text(others)] if others else [])
     for text in cautions:
         log.warning("%s", text)
-    members: dict[str, Member] = {}
-    for name, job in zip(config.runs, jobs, strict=True):
-        table = read_oof_scores(job.run.oof_scores)
-        members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job))
-        coverage = job.material.coverage
+    known = replace(known, notes=[*cautions, *known.notes])
     page = RunDir.of(Path(config.outputs) / "compare", config.name).report
-    return page, write_compare(page, members, config.score, coverage, cautions)
+    return page, write_compare(page, members, known, config.score, jobs[config.runs[-1]].material.coverage)
 
 
 def score_submission(config: ScoreConfig) -> dict[str, Any]:

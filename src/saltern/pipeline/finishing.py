@@ -11,12 +11,14 @@ from saltern.data.source.truths import Hashes, write_truths
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
+from saltern.inference.choice import choose
 from saltern.inference.decide import decide, read_decision, write_decision
-from saltern.inference.estimate import score_table, scores_json
+from saltern.inference.estimate import cross_chosen, nested_table, score_table, scores_json
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
+from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.run_page import write_report as write_page
 from saltern.runs.folder import FoldName
@@ -37,6 +39,7 @@ def finish_run(job: Job, *, again: bool = True) -> None:
         if not job.has_test:
             log.warning("%s has no test images: no test probabilities, no submission", job.material.dataset.root)
         group.on_main(mention, job)
+        again = group.agree(group.is_main and (again or asks_anew(job)))
         done = group.agree(group.is_main and not again and job.life.is_finished(with_test=job.has_test))
         if done:
             log.info("%s is finished already; overwrite=true begins it anew", job.run.path)
@@ -78,16 +81,21 @@ def _tune(job: Job) -> None:
         )
     refuse_other_than_members(job, truths)
     warn_of_changes(job, truths)
-    decision = tuning.tune(statistics, config).decision
+    groups = groups_of_run(job)
+    choice, nested = choose(statistics, config, groups), cross_chosen(statistics, fold_of, config, groups)
+    decision = choice.decision
     job.life.forget("submit", "report")
     write_truths(run.truth, truths)
     write_decision(run.decision, decision)
     with atomic(run.oof_scores) as temporary:
         score_table(statistics, fold_of, decision).to_csv(temporary, index=False)
+    with atomic(run.oof_nested) as temporary:
+        nested_table(statistics, fold_of, config, nested).to_csv(temporary, index=False)
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
-    scores = {"folds": folds, **scores_json(statistics, fold_of, decision, config), "training": training}
-    write_json(run.scores, {**scores, **note_of(job)})
-    job.life.close("tune", [run.decision, run.oof_scores, run.scores, run.truth], made_of)
+    scores = scores_json(statistics, fold_of, decision, config, nested)
+    believed = {**choice.to_json(), **claims(job, statistics, fold_of, nested, scores)}
+    write_json(run.scores, {"folds": folds, **scores, **believed, "training": training, **note_of(job)})
+    job.life.close("tune", [run.decision, run.oof_scores, run.oof_nested, run.scores, run.truth], made_of)
 
 
 def _out_of_fold(job: Job, fold_of: dict[str, int], truths: dict[str, Hashes]) -> Iterator[tuning.Sample]:

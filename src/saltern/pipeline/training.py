@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from saltern import runtime
 from saltern.config import ALL_IMAGES, AUTO, ConfigError
@@ -15,6 +14,7 @@ from saltern.data.check import examine as data_check
 from saltern.data.check.examine import DatasetReport
 from saltern.data.folds.assign import FoldSplit, fold_numbers, save_folds, select_fold
 from saltern.data.folds.division import Division, divide
+from saltern.data.folds.membership import save_groups
 from saltern.data.likeness.mosaics import mosaic_picture
 from saltern.data.loading.batches import Batch, LoaderSettings
 from saltern.data.loading.preview import contact_sheet
@@ -30,16 +30,17 @@ from saltern.engine.timing import require_an_epoch
 from saltern.engine.trainer import Trainer
 from saltern.errors import DataError
 from saltern.files import read_as, write_json
-from saltern.inference.members import Images, Members, seeing
-from saltern.inference.predict import Predictor, score_batches
+from saltern.inference.members import Images, Members
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.models import build_model
 from saltern.models.weights import WeightsReport
 from saltern.pipeline.all_images import all_facts, planned_lengths
 from saltern.pipeline.batch_size import settle_batch_size
+from saltern.pipeline.estimating import images_of_leaderboard
 from saltern.pipeline.finishing import finish_run
 from saltern.pipeline.rehearsal import fresh_network, placed, rehearse, require_sampling
+from saltern.pipeline.validation import Validation
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
 from saltern.report.tracking import EpochLog
@@ -104,6 +105,7 @@ def _divide(job: Job) -> pd.DataFrame:
         require_sampling(job, division.folds)
         write_json(job.run.folds_report, division.report.as_dict())
         _draw_mosaics(job, division)
+        save_groups(job.run.groups, division.groups)
         save_folds(job.run.folds, division.folds)
         job.life.close_folds()
     return job.folds
@@ -146,6 +148,7 @@ def _begin(job: Job) -> None:
     """
     job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
     if not job.run.folds.exists():
+        images_of_leaderboard(job)  # a public part that is too large is refused now
         rehearse(job)
     _divide(job)
 
@@ -183,6 +186,7 @@ def train_fold(job: Job, number: FoldName) -> None:
         else:
             state = _trained(job, Keeper(fold, holds), split, {})
             facts, files = _facts(job, fold, state), [*fold.weights(), fold.best, *_stored(job, fold, split)]
+            files += [fold.val_counts] if fold.val_counts.exists() else []  # not where an earlier version trained
         group.on_main(job.life.close_fold, number, files, facts)
 
 
@@ -208,36 +212,25 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit, lengths: dict[str, int]
     network = placed(job, network)
     if config.trainer.compile:
         compile_network(network, job.material.train_size(network.stride), config.trainer, job.runtime)
-    data = _fold_data(job, split, network.stride, seed)
     recipe = Recipe.of(config, lengths)
-    if not begun:
-        require_an_epoch(network, data, recipe, job.runtime)
     with EpochLog(fold) as epoch_log:
-        trainer = Trainer(job.runtime, recipe, keeper, epoch_log, job.progress)
+        validation = Validation(job, fold, split.val, network.stride, epoch_log)
+        data = _fold_data(job, split, network.stride, seed, validation)
+        if not begun:
+            require_an_epoch(network, data, recipe, job.runtime)
+        trainer = Trainer(job.runtime, recipe, keeper, validation, job.progress)
         return trainer.fit(network, data, seed)
 
 
-def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int) -> FoldData:
+def _fold_data(job: Job, split: FoldSplit, stride: int, seed: int, validation: Validation) -> FoldData:
     """What the trainer reads: batches by epoch, and the scores of a network on the validation images, if any."""
-    material, loading = job.material, job.loading
-    loader = material.train_batches(material.rows(split.train), loading, stride, seed)
-    rows, look = material.rows(split.val), seeing(job.config, ["identity"], stride)
-    vary = bool(rows) and material.sizes_vary(material.labelled, rows, stride)
+    loader = job.material.train_batches(job.material.rows(split.train), job.loading, stride, seed)
 
     def batches(epoch: int, sampling: float | None) -> Iterator[Batch]:
         loader.set_epoch(epoch, sampling)
         return iter(loader)
 
-    def validate(network: nn.Module) -> dict[str, float]:
-        job.runtime.share_buffers(network)
-        if not rows:
-            return {}
-        seen = material.eval_batches(material.labelled, rows, loading, stride, with_truth=True)
-        with job.runtime.evaluating(sizes_vary=vary):
-            counts = score_batches(Predictor(job.runtime, [network], look), seen)
-        return counts.summarise(job.runtime.sum_over_ranks)
-
-    return FoldData(batches, loader.sizes, validate)
+    return FoldData(batches, loader.sizes, validation)
 
 
 def _facts(job: Job, fold: FoldDir, state: TrainState) -> dict[str, Any]:

@@ -60,6 +60,29 @@ class _AllImages(_Strict):
     note: str
 
 
+class _Tuning(_Strict):
+    gain: float
+    standard_error: float | None
+    decision: _Decision
+
+
+class _Optimism(_Strict):
+    tuning: float | None
+    selection: float | None
+    selection_note: str = ""
+
+
+class _Range(_Strict):
+    score: float
+    low: float
+    high: float
+    images: int
+
+
+class _Forecast(_Range):
+    public: _Range | None = None
+
+
 class _Scores(_Strict):
     """What a page and the console need of `scores.json`."""
 
@@ -71,6 +94,13 @@ class _Scores(_Strict):
     curve: dict[str, list[float]]
     training: dict[Number, _Training] = {}
     all_images: _AllImages | None = None
+    nested_reason: str = ""
+    kept_neutral: bool = False
+    tuning: _Tuning | None = None
+    optimism: _Optimism | None = None
+    estimate: float | None = None
+    forecast: _Forecast | None = None
+    forecast_reason: str = ""
 
     @model_validator(mode="after")
     def _curve_is_a_table(self) -> "_Scores":

@@ -1,27 +1,26 @@
-"""Are two runs really different? Paired statistics over the images that both were scored on, and a page of them."""
+"""Are two runs really different? The page of a comparison; the statistics are those of `metrics.differences`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
-from numpy.typing import NDArray
-from scipy import stats
 
 from saltern.errors import ConfigError, RunError, unknown
 from saltern.files import write_text
 from saltern.inference.decide import Decision, decide
+from saltern.metrics.differences import Comparison, Ground, Scored, differences
+from saltern.metrics.differences import compare as compare_scores
+from saltern.metrics.noise import Retrain
 from saltern.metrics.scores import PER_IMAGE
 from saltern.report import figures
 from saltern.report.coverage import extreme
 from saltern.report.page import Group, Shot, render
 from saltern.report.pictures import Load, picture
 
-RESAMPLES = 10_000
-"""Draws of the bootstrap."""
 SHOTS = 6
 """Pictures of gains and of losses, each with foreground and without: an empty truth changes by 1 or not at all, and
 would fill the page."""
@@ -32,69 +31,54 @@ class Member:
     """A run that is compared."""
 
     table: pd.DataFrame
-    """Its `oof_scores.csv`."""
+    """Its `oof_scores.csv`: what the pictures show."""
     decision: Decision
     load: Load
     """Gives image, target and this run's probabilities of an id."""
+    nested: Sequence[pd.DataFrame]
+    """Its `oof_nested.csv`, which is what is compared, and those of the same recipe with other seeds."""
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A run against the baseline over the same images; differences are run minus baseline."""
+class Known:
+    """What is known of the images and trainings that all members share."""
 
-    run: str
-    baseline: str
-    score: str
-    images: int
-    mean: float
-    baseline_mean: float
-    difference: float
-    low: float
-    """Lower end of the 95 % interval of the mean difference, from a bootstrap over images."""
-    high: float
-    wins: int
-    """Images with a higher score than in the baseline."""
-    ties: int
-    losses: int
-    p_wilcoxon: float
-    """Two-sided signed-rank test on the images whose score differs; 1 where none does."""
-    p_sign: float
-    """Two-sided sign test on wins against losses."""
-    same_folds: bool
-    """Whether every image lay in the same fold in both runs."""
-
-    @property
-    def verdict(self) -> str:
-        """The statistics in a sentence."""
-        span = f"95 % interval {self.low:+.4f} to {self.high:+.4f}"
-        if self.low <= 0 <= self.high:
-            return f"These images show no clear difference between {self.run} and {self.baseline} ({span})."
-        word = "higher" if self.difference > 0 else "lower"
-        return f"{self.run} scores {word} than {self.baseline}, by {abs(self.difference):.4f} on average ({span})."
+    clusters: Mapping[str, str] | None = None
+    """Id → what it belongs to; None: each image is its own."""
+    retrain: Retrain = field(default_factory=Retrain)
+    measured: str | None = None
+    """The run whose seeds measured `retrain`; None: it is the default."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader must know, a sentence each."""
 
 
-def compare(tables: Mapping[str, pd.DataFrame], score: str) -> list[Comparison]:
-    """Each run against the first, image by image.
-
-    The interval and the tests speak about the choice of images alone: a run trained again with another seed differs
-    too, which only more runs can show.
-
-    Args:
-        tables: run → its `oof_scores.csv` as from `read_oof_scores`; the first is the baseline.
-        score: the column to compare: iou, dice or precision_tgs.
+def compare(members: Mapping[str, Member], known: Known, score: str) -> tuple[list[Comparison], Ground]:
+    """Each run against the first, and what all statements stand on.
 
     Raises:
         ConfigError: fewer than two runs, or an unknown score.
         RunError: runs over different images.
     """
-    if len(tables) < 2:
-        raise ConfigError(f"runs={list(tables)}: expected two or more different runs; the first is the baseline.")
+    if len(members) < 2:
+        raise ConfigError(f"runs={list(members)}: expected two or more different runs; the first is the baseline.")
     if score not in PER_IMAGE:
         raise ConfigError(f"score: {unknown('column', score, list(PER_IMAGE))}")
-    (baseline, first), *others = tables.items()
-    for name, other in others:
-        _refuse_other_images(baseline, first, name, other)
-    return [_compare_pair(baseline, first, name, matched(first, other), score) for name, other in others]
+    (baseline, first), *others = members.items()
+    for name, member in members.items():
+        for table in (member.table, *member.nested):
+            _refuse_other_images(baseline, first.table, name, table)
+    ids = first.table["id"]
+    clusters = None if known.clusters is None else np.array([known.clusters[name] for name in ids])
+    ground = Ground(first.table["fold"].to_numpy(), clusters, known.retrain)
+    scored = {name: _scored(member, first.table, score) for name, member in members.items()}
+    folds = {name: matched(first.table, member.table)["fold"].to_numpy() for name, member in others}
+    same = {name: bool((ground.folds == numbers).all()) for name, numbers in folds.items()}
+    return compare_scores(score, scored, ground, same), ground
+
+
+def _scored(member: Member, first: pd.DataFrame, score: str) -> Scored:
+    columns = [matched(first, table)[score].to_numpy(dtype=np.float64) for table in member.nested]
+    return Scored(np.mean(columns, axis=0), len(columns))
 
 
 def matched(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -102,45 +86,38 @@ def matched(first: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     return other.set_index("id").loc[first["id"]].reset_index()
 
 
-def changes(first: pd.DataFrame, other: pd.DataFrame, score: str) -> NDArray[np.float64]:
-    """`other` minus `first`, whose rows match; rounded to nine digits, so that equal scores give 0."""
-    return np.round(other[score].to_numpy(dtype=np.float64) - first[score].to_numpy(dtype=np.float64), 9)
-
-
 def write_compare(
-    path: Path,
-    members: Mapping[str, Member],
-    score: str,
-    coverage: Mapping[str, float],
-    cautions: Sequence[str] = (),
+    path: Path, members: Mapping[str, Member], known: Known, score: str, coverage: Mapping[str, float]
 ) -> list[Comparison]:
     """Write the page of a comparison to `path`; returns what `compare` found.
 
     Args:
         path: of the page.
-        members: run → its table, decision and pictures; the first is the baseline.
+        members: run → its tables, decision and pictures; the first is the baseline.
+        known: what is known of groups of images, and of trainings.
         score: the column to compare.
         coverage: share of foreground in the truth, for every id.
-        cautions: sentences for the top of the page.
 
     Raises:
         ConfigError: see `compare`.
         RunError: see `compare`.
     """
-    found = compare({name: member.table for name, member in members.items()}, score)
+    found, ground = compare(members, known, score)
     baseline = next(iter(members))
+    said = [entry for entry in found if entry.interval.said]
     sections = [_section(baseline, entry, members, coverage) for entry in found]
     context = {
         "name": path.parent.name,
         "score": score,
-        "cautions": cautions,
         "baseline": baseline,
         "comparisons": found,
-        "intervals": Markup(
-            figures.intervals([(entry.run, entry.difference, entry.low, entry.high) for entry in found])
-        ),
+        "intervals": Markup(figures.intervals([(entry.run, entry.difference, entry.low, entry.high) for entry in said]))
+        if said
+        else "",
         "sections": sections,
-        "resamples": RESAMPLES,
+        "ground": ground,
+        "known": known,
+        "clusters": found[0].interval.clusters,
     }
     write_text(path, render("compare.html", context))
     return found
@@ -156,46 +133,13 @@ def _refuse_other_images(baseline: str, first: pd.DataFrame, name: str, other: p
         )
 
 
-def _compare_pair(baseline: str, first: pd.DataFrame, name: str, other: pd.DataFrame, score: str) -> Comparison:
-    change = changes(first, other, score)
-    wins, losses = int((change > 0).sum()), int((change < 0).sum())
-    low, high = bootstrap(change)
-    return Comparison(
-        run=name,
-        baseline=baseline,
-        score=score,
-        images=len(change),
-        mean=float(other[score].mean()),
-        baseline_mean=float(first[score].mean()),
-        difference=float(change.mean()),
-        low=low,
-        high=high,
-        wins=wins,
-        ties=len(change) - wins - losses,
-        losses=losses,
-        p_wilcoxon=float(stats.wilcoxon(change[change != 0]).pvalue) if wins + losses else 1.0,
-        p_sign=float(stats.binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0,
-        same_folds=bool((first["fold"] == other["fold"]).all()),
-    )
-
-
-def bootstrap(change: NDArray[np.float64]) -> tuple[float, float]:
-    """The 2.5 % and 97.5 % quantiles of the mean of `change` (N,) over draws of N with replacement; seeded."""
-    rng = np.random.default_rng(0)
-    block = max(1, 2_000_000 // len(change))
-    means = [
-        change[rng.integers(0, len(change), (min(block, RESAMPLES - start), len(change)), dtype=np.int32)].mean(axis=1)
-        for start in range(0, RESAMPLES, block)
-    ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return float(low), float(high)
-
-
 def _section(
     baseline: str, entry: Comparison, members: Mapping[str, Member], coverage: Mapping[str, float]
 ) -> dict[str, Any]:
     first, other = members[baseline], members[entry.run]
-    change = changes(first.table, matched(first.table, other.table), entry.score)
+    change = differences(
+        *(table[entry.score].to_numpy(dtype=np.float64) for table in (first.table, matched(first.table, other.table)))
+    )
     shares = np.array([coverage[name] for name in first.table["id"]])
     before = first.table[entry.score]
     table = pd.DataFrame({"id": first.table["id"], "change": change, "before": before, "coverage": shares})

@@ -13,6 +13,7 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
+from saltern.report.belief import assumptions_of, neutral_text, steps_of
 from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
 from saltern.report.facts import all_images_facts, ensemble_facts, facts_of
@@ -47,9 +48,12 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
         "cautions": cautions_of(run),
         "cards": _cards(scores, table),
         "score_names": SCORE_NAMES,
+        "tuned_for": scores["tuned_for"],
         "score_rows": _score_rows(scores),
         "decision_text": decision_text(decision, scores),
-        "nested_text": _nested_text(scores),
+        "steps": steps_of(scores),
+        "neutral_text": neutral_text(scores),
+        "assumptions": assumptions_of(scores),
         "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
         "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
@@ -135,23 +139,6 @@ def _score_rows(scores: Mapping[str, Any]) -> list[dict[str, Any]]:
         cells = [{"neutral": "", "decided": _number(scores["nested"]["scores"][name])} for name in SCORE_NAMES]
         table.append({"label": "nested", "images": f"{scores['pooled']['images']:,}", "total": False, "cells": cells})
     return table
-
-
-def _nested_text(scores: Mapping[str, Any]) -> str:
-    nested, name = scores["nested"], scores["tuned_for"]
-    if nested is None:
-        return "There is no nested estimate: a single image leaves nothing to tune on."
-    gap = scores["pooled"]["at_decision"][name] - nested["scores"][name]
-    parts = "half of the images (there is one fold)" if nested["by"] == "half" else "fold"
-    verdict = (
-        f"{gap:.4f} below the pooled score: so much is owed to tuning on the same images"
-        if gap > 0
-        else "not below the pooled score: tuning on the same images gave no advantage"
-    )
-    return (
-        f"Nested: each {parts} is scored at a decision tuned without it. "
-        f"{name} is then {_number(nested['scores'][name])}, {verdict}."
-    )
 
 
 def _presence_text(scores: Mapping[str, Any]) -> str:

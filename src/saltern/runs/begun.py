@@ -92,7 +92,8 @@ class BegunRun(HeldRun):
 
     def close_folds(self) -> None:
         """The split is made: from here on it is what the run rests on."""
-        self._close(self.run.seal("folds"), [self.run.folds], self.seals.ingredients("folds", []), {})
+        files = [path for path in (self.run.folds, self.run.groups) if path.exists()]
+        self._close(self.run.seal("folds"), files, self.seals.ingredients("folds", []), {})
 
     def require_folds(self) -> None:
         """Raise a RunError where `folds.csv` is not what the run was divided into."""

@@ -89,6 +89,11 @@ class FoldDir:
         return self.path / "metrics.csv"
 
     @property
+    def val_counts(self) -> Path:
+        """The pixel counts of every validation image after every epoch; none where no image is held out."""
+        return self.path / "val_counts.safetensors"
+
+    @property
     def tensorboard(self) -> Path:
         """TensorBoard event files."""
         return self.path / "tensorboard"
@@ -159,7 +164,8 @@ class RunDir:
 
     def is_fresh(self) -> bool:
         """Whether no run has begun: at most the data set's report and what precedes `folds.csv` lie there."""
-        kept = {self.dataset_report, self.dataset_page, self.environment, self.config, self.folds_report, self.mosaics}
+        before = {self.folds_report, self.mosaics, self.groups}
+        kept = {self.dataset_report, self.dataset_page, self.environment, self.config, *before}
         items = list(self.path.iterdir()) if self.path.exists() else []
         return all(item in kept or item.suffix == ".tmp" or item == self.holds for item in items)
 
@@ -171,6 +177,11 @@ class RunDir:
     def folds(self) -> Path:
         """The split: id, fold."""
         return self.path / "folds.csv"
+
+    @property
+    def groups(self) -> Path:
+        """Which images belong together: id, group; no such file where there are no groups."""
+        return self.path / "groups.csv"
 
     @property
     def folds_report(self) -> Path:
@@ -211,6 +222,16 @@ class RunDir:
     def truth(self) -> Path:
         """Hashes of what each out-of-fold image was scored on: its truth, and its file."""
         return self.path / "truth.csv"
+
+    @property
+    def oof_nested(self) -> Path:
+        """The same, each image at a decision that was tuned without it."""
+        return self.path / "oof_nested.csv"
+
+    @property
+    def seeds(self) -> Path:
+        """How far the score moves where the run is trained again with other seeds."""
+        return self.path / "seeds.json"
 
     @property
     def scores(self) -> Path:

@@ -11,6 +11,7 @@ from saltern.config import FoldsConfig
 from saltern.data.folds.assign import assign_folds
 from saltern.data.folds.groups import DUPLICATES, fingerprints_of, groups_of, needs_prints
 from saltern.data.folds.leaks import FoldsReport, verify_folds
+from saltern.data.folds.membership import belonging
 from saltern.data.folds.neighbours import count_neighbours
 from saltern.data.folds.soundness import judge_folds
 from saltern.data.likeness.chains import Chains, chained
@@ -35,6 +36,8 @@ class Division:
     tiles: pd.DataFrame | None = None
     """For adjacency: the rows that `mosaics` counts, labelled images first, then the test images."""
     mosaics: Mosaics | None = None
+    groups: pd.Series | None = None
+    """Which labelled images belong together, as from `saltern.data.folds.membership.belonging`; None: none do."""
 
 
 def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = None) -> Division:
@@ -71,7 +74,7 @@ def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = No
     report = replace(report, notes=notes, mosaics=_described(mosaics, chains))
     if look is not None:
         report = _compared(report, look, folds, train, config)
-    return Division(folds, report, tiles if adjacency else None, mosaics)
+    return Division(folds, report, tiles if adjacency else None, mosaics, belonging(train, groups))
 
 
 def _compared(
