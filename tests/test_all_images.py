@@ -2,7 +2,9 @@
 
 import json
 import logging
+import math
 import shutil
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,20 @@ def test_the_epochs_are_the_median_of_the_folds_rounded_up(
     folds: tuple[Fold, ...], settings: dict[str, Any], expected: dict[str, int]
 ) -> None:
     assert typical_lengths(phases(5, 5, **settings), folds) == expected
+
+
+@pytest.mark.parametrize("keep", ["last", "average"])
+@pytest.mark.parametrize(
+    ("folds", "expected"),
+    [
+        (PLAIN, {"a": 5, "b": 5}),
+        (STOPPED, {"a": 4, "b": math.ceil(statistics.median(fold.phase_epochs["b"] for fold in STOPPED))}),
+    ],
+)
+def test_where_the_folds_keep_weights_of_the_end_it_is_followed_to_its_end(
+    keep: str, folds: tuple[Fold, ...], expected: dict[str, int]
+) -> None:
+    assert typical_lengths(phases(5, 5), folds, keep) == expected
 
 
 def test_folds_come_first(tmp_path: Path) -> None:

@@ -50,9 +50,15 @@ def test_several_processes_are_refused_with_what_stands_for_them(tmp_path: Path)
         lr_range(job(tmp_path, "trainer.devices=3", "trainer.accumulate=2"))
 
 
+def test_the_network_of_all_images_is_no_fold(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"trainer\.folds=\[all\]: make lr trains a fold\."):
+        lr_range(job(tmp_path, "trainer.folds=[all]"))
+
+
 @pytest.mark.parametrize(
     ("override", "told"),
     [
+        ("high=inf", "high=inf: expected a number above low"),
         ("steps=3", "steps=3: expected at least 20"),
         ("low=0", "low=0.0: expected a positive number"),
         ("high=1e-8", "high=1e-08: expected a number above low"),

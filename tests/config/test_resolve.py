@@ -127,6 +127,7 @@ def test_values_reach_their_place() -> None:
         ("inference.presence_gates=[0.0,1.0]", ["inference.presence_gates=[0.0, 1.0]", "from 0 to below 1"]),
         ("inference.presence_gates=[]", ["inference.presence_gates=[]", "from 0 to below 1"]),
         ("inference.empty_gates=[-0.1]", ["inference.empty_gates=[-0.1]", "from 0 to below 1"]),
+        ("model.heads.empty=1e400", ["model.heads.empty=inf", "null or a positive number"]),
         ("model.heads.empty=0", ["model.heads.empty=0", "null or a positive number"]),
         ("model.heads.deep_supervision=-0.1", ["model.heads.deep_supervision=-0.1", "null or a positive number"]),
         ("experiment=nope", ["nope"]),

@@ -1,5 +1,6 @@
 """Checks that a type cannot express; each answers with the key, the value, what was expected."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -154,7 +155,7 @@ def _check_model(model: ModelConfig) -> None:
     _require(min(model.std) > 0, "model.std", model.std, "positive numbers")
     for key in ("deep_supervision", "empty"):
         weight = getattr(model.heads, key)
-        _require(weight is None or weight > 0, f"model.heads.{key}", weight, "null or a positive number")
+        _require(weight is None or 0 < weight < math.inf, f"model.heads.{key}", weight, "null or a positive number")
     if isinstance(model, SmpConfig):
         _one_of(model.architecture, "model.architecture", choices.ARCHITECTURES)
         if not model.encoder.startswith("tu-"):
@@ -210,6 +211,8 @@ def _check_trainer(trainer: TrainerConfig) -> None:
         value = getattr(trainer, key)
         _require(value >= 1, f"trainer.{key}", value, "at least 1")
     _require(trainer.workers >= 0, "trainer.workers", trainer.workers, "0 or more")
+    what = "false where trainer.checkpointing is true: torch cannot compile blocks that are computed twice"
+    _require(not (trainer.compile and trainer.checkpointing), "trainer.compile", True, what)
     clip = trainer.clip_grad_norm
     _require(clip is None or clip > 0, "trainer.clip_grad_norm", clip, "null or a positive number")
     decay = trainer.ema_decay
@@ -256,7 +259,7 @@ def check_lr(config: LrConfig) -> None:
     """Refuse a range test that shows nothing."""
     _require(config.steps >= 20, "steps", config.steps, "at least 20, or there is no curve")
     _require(config.low > 0, "low", config.low, "a positive number")
-    _require(config.high > config.low, "high", config.high, f"a number above low={config.low}")
+    _require(config.low < config.high < math.inf, "high", config.high, f"a number above low={config.low}")
     if config.phase is not None:
         _one_of(config.phase, "phase", list(config.schedule.phases))
 

@@ -121,10 +121,10 @@ class Material:
         settings = loading.training(stride, seed)
         make = None
         if self._config.cache == "device":
-            make = DeviceBatches(self._on(loading.device), self._config, self._augment, settings)
+            make = DeviceBatches(self.bring_to(loading.device), self._config, self._augment, settings)
         return train_loader(self.labelled, rows, self._config, self._augment, settings, make)
 
-    def _on(self, device: torch.device) -> DeviceImages:
+    def bring_to(self, device: torch.device) -> DeviceImages:
         """The labelled images on `device`, brought there once for all folds."""
         if self._on_device is None:
             self._on_device = DeviceImages.of(self.labelled, device)

@@ -12,6 +12,7 @@ from saltern.config import PhaseConfig, TrainerConfig
 from saltern.engine.freezing import hold_norms
 from saltern.engine.meter import TrainBatch
 from saltern.runtime import Runtime
+from saltern.runtime.memory import TRAINING, enough_memory
 
 STATISTICS_BATCHES = 256
 """Batches that the statistics of batch norm are estimated on, at most."""
@@ -86,7 +87,7 @@ def estimate_statistics(soup: nn.Module, phase: PhaseConfig, batches: Iterable[T
         norm.momentum = None  # torch's word for: every batch counts the same
     for batch in islice(batches, STATISTICS_BATCHES):
         images = batch.images.to(runtime.device, non_blocking=True)
-        with runtime.autocast():
+        with enough_memory(TRAINING, runtime.device, "the statistics of the average", images.shape), runtime.autocast():
             soup(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -17,6 +17,7 @@ from saltern.engine.recipe import Recipe
 from saltern.errors import ConfigError
 from saltern.losses import Schedule, build_loss
 from saltern.runtime import Runtime
+from saltern.runtime.memory import TRAINING, enough_memory
 
 STEPS = 3
 """Batches that are timed, after one that is not: the first pays for what is only done once."""
@@ -58,7 +59,8 @@ def seconds_per_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtim
         batches = iter(data.batches(0, Schedule(recipe.schedule).at(0).sampling))
         began = time.perf_counter()
         for batch in islice(batches, STEPS + 1):
-            _step(trial, loss, optimizer, batch, recipe, runtime)
+            with enough_memory(TRAINING, runtime.device, "the first steps, for trainer.max_hours", batch.images.shape):
+                _step(trial, loss, optimizer, batch, recipe, runtime)
             now = time.perf_counter()
             seconds.append(now - began)
             images.append(len(batch.images))

@@ -39,6 +39,9 @@ VIEWS = {
 }
 """The eight symmetries; `inference.views` lists those whose probabilities are averaged."""
 
+TURNING = ("rot90", "rot270", "transpose", "antitranspose")
+"""Those that swap height and width."""
+
 
 def build_views(names: list[str]) -> list[View]:
     """The views by name, in order.

@@ -33,15 +33,19 @@ class Learnt(Protocol):
         """Phase → the epochs it took; 0 where it never began."""
 
 
-def typical_lengths(phases: Mapping[str, PhaseConfig], folds: Sequence[Learnt]) -> dict[str, int]:
+def typical_lengths(phases: Mapping[str, PhaseConfig], folds: Sequence[Learnt], keep: str = "best") -> dict[str, int]:
     """Phase → the epochs of a training without scores that is to end where `folds` were at their best.
 
     The schedule is followed to the median of the folds' best epochs. A phase before that takes the median of the epochs
     that it took; where the next one starts from the best weights, the median of its best epochs, since nothing will say
     which were the best. Medians are rounded up. A phase that keeps snapshots is followed to its end, for the mean of
-    these predicts, whichever epoch was the best.
+    these predicts, whichever epoch was the best; and where the folds `keep` something else than their best weights,
+    the schedule is followed to the median of the epochs that it took, since theirs are weights of its end.
     """
-    end = _rounded_up([_place(phases, fold) for fold in folds])
+    if keep == "best":
+        end = _rounded_up([_place(phases, fold) for fold in folds])
+    else:
+        end = _rounded_up([sum(_full(phases, fold).values()) for fold in folds])
     last_kept = max((number for number, phase in enumerate(phases.values()) if phase.snapshots), default=-1)
     following = [*(phase.start_from for phase in phases.values()), "last"][1:]
     lengths: dict[str, int] = {}
@@ -68,6 +72,15 @@ def _within(phase: str, fold: Learnt) -> int:
     names = list(fold.phase_epochs)
     before = sum(fold.phase_epochs[name] for name in names[: names.index(phase)])
     return fold.phase_best_epoch[phase] - before
+
+
+def _full(phases: Mapping[str, PhaseConfig], fold: Learnt) -> dict[str, int]:
+    """Phase → its epochs in the schedule, but for the last one that `fold` came to: those that it took."""
+    last = max(number for number, name in enumerate(phases) if fold.phase_epochs[name] > 0)
+    return {
+        name: phase.epochs if number < last else fold.phase_epochs[name]
+        for number, (name, phase) in enumerate(phases.items())
+    }
 
 
 def _place(phases: Mapping[str, PhaseConfig], fold: Learnt) -> int:
@@ -108,16 +121,41 @@ def planned_lengths(job: Job) -> dict[str, int]:
                 f"{job.run.fold(number).done}: does not say how many epochs each phase took; it was written by an "
                 "earlier version of Saltern, or by hand. Delete the fold's folder to train it again."
             )
-    lengths = typical_lengths(phases, list(facts.values()))
+    keep = job.config.trainer.keep
+    lengths = typical_lengths(phases, list(facts.values()), keep)
+    if keep == "average":
+        log.warning(
+            "%s: predicts with its last weights; an average of epochs is kept by folds alone, whose scores choose them",
+            job.run.all_images.path,
+        )
+    why = "the best epochs" if keep == "best" else "the last epochs"
     said = ", ".join(f"{name} {epochs}" for name, epochs in lengths.items())
     log.info(
-        "%s: %d epochs (%s), by the best epochs of folds %s",
+        "%s: %d epochs (%s), by %s of folds %s",
         job.run.all_images.path,
         sum(lengths.values()),
         said,
+        why,
         list(facts),
     )
     return lengths
+
+
+def warn_of_other_lengths(job: Job) -> None:
+    """Warn where the network of all images was trained for other epochs than the folds that are trained now say."""
+    seal = job.life.all_images()
+    if seal is None or seal.ended != "schedule":
+        return
+    planned = planned_lengths(job)
+    if seal.phase_epochs != planned:
+        log.warning(
+            "%s: was trained for %s epochs by folds %s; the folds that are trained now say %s. Delete the folder to "
+            "train it by these",
+            job.run.all_images.path,
+            seal.phase_epochs,
+            seal.folds,
+            planned,
+        )
 
 
 def all_facts(job: Job, state: TrainState, images: int, planned: Mapping[str, int]) -> dict[str, Any]:

@@ -41,6 +41,8 @@ def found_batch_size(job: Job, network: SegmentationNet) -> int:
     """The largest batch size with which every process can train `network`, and that leaves an epoch STEPS steps."""
     trainer, group = job.config.trainer, job.runtime.group
     group.on_main(lambda: job.material.labelled)  # drawn, decoded and cached once
+    if job.config.dataset.cache == "device":
+        job.material.bring_to(job.runtime.device)  # or the batch takes the memory that they need
     images = _training_images(job)
     most = images // (STEPS * trainer.accumulate * job.runtime.world_size)
     found: BatchSize = find_batch_size(
@@ -49,6 +51,8 @@ def found_batch_size(job: Job, network: SegmentationNet) -> int:
     number = group.smallest(found.images)
     bound = found.bound if number == found.images else "the memory of another process"
     log.info("trainer.batch_size=auto: %d, bounded by %s (a fold has about %d images)", number, bound, images)
+    if number > most:
+        log.warning("trainer.batch_size=auto: an epoch has fewer than %d steps even so; the set is small", STEPS)
     return number
 
 

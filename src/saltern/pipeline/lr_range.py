@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from saltern import runtime
-from saltern.config import AUTO, ConfigError, LrConfig, ScheduleConfig
+from saltern.config import ALL_IMAGES, AUTO, ConfigError, LrConfig, ScheduleConfig
 from saltern.data.folds.assign import select_fold
 from saltern.data.folds.division import divide
 from saltern.data.loading.batches import Batch
@@ -19,7 +19,7 @@ from saltern.files import atomic
 from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.pipeline.batch_size import found_batch_size
-from saltern.pipeline.rehearsal import fresh_network
+from saltern.pipeline.rehearsal import fold_seed, fresh_network
 from saltern.report.lr_curve import draw_range
 from saltern.runs import RunDir
 
@@ -49,7 +49,9 @@ def lr_range(job: Job) -> LrRange:
     _refuse_several(config)
     name = config.phase or next(iter(config.schedule.phases))
     number = (config.trainer.folds or [0])[0]
-    seed = config.seed * 10_007 + number  # as the fold's own training has it
+    if number == ALL_IMAGES:
+        raise ConfigError(f"trainer.folds=[{ALL_IMAGES}]: make lr trains a fold. Expected a number, or null.")
+    seed = fold_seed(job, number)
     split = select_fold(divide(job.material.dataset, config.folds, job.progress).folds, number)
     runtime.seed_all(seed)
     network = fresh_network(job)

@@ -5,15 +5,21 @@ import logging
 import numpy as np
 import pandas as pd
 
+from saltern.config import ALL_IMAGES, ConfigError
 from saltern.data.folds.assign import fold_numbers, select_fold
 from saltern.data.loading.sampling import require_kinds
 from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.soundness import freeze_idle
+from saltern.inference.tta import TURNING
 from saltern.job import Job
 from saltern.models import SegmentationNet, build_model
 from saltern.models.checkpointing import checkpoint_blocks
+from saltern.runs.folder import FoldName
 
 log = logging.getLogger(__name__)
+
+SEEDS = 10_007
+"""Seeds of a run: one for each of its folds, and the last one for the network of all images."""
 
 
 def rehearse(job: Job) -> None:
@@ -26,13 +32,30 @@ def rehearse(job: Job) -> None:
     config, material = job.config, job.material
     network = build_model(config.model)
     material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, config.seed)
-    for size in sorted(material.seen_sizes(network.stride)) if network.sizes.only else []:
-        network.refuse(size)
+    if network.sizes.only is not None:
+        _refuse_sizes(network, material.seen_sizes(network.stride), config.inference.views)
     refuse_still_phases(placed(job, network), config.schedule)
     first, phase = next(iter(config.schedule.phases.items()))
     random = getattr(config.model, "encoder_weights", None) is None
     if random and (phase.freeze_encoder or phase.freeze_batchnorm):
         log.warning("schedule.phases.%s freezes what is random: model.encoder_weights is null", first)
+
+
+def _refuse_sizes(network: SegmentationNet, seen: set[tuple[int, int]], views: list[str]) -> None:
+    """Raise a ConfigError where a network of one size would come to see another, as it is or turned by a view."""
+    for height, width in sorted(seen):
+        network.refuse((height, width))
+        turning = [name for name in views if name in TURNING]
+        if turning and height != width:
+            raise ConfigError(
+                f"inference.views={views}: {turning[0]} turns images of {height} x {width} into {width} x {height}, "
+                f"and {network.name} takes the one size alone. Leave out {', '.join(turning)}, or take a square size."
+            )
+
+
+def fold_seed(job: Job, number: FoldName) -> int:
+    """The seed of a fold's training, or of the network of all images."""
+    return job.config.seed * SEEDS + (SEEDS - 1 if number == ALL_IMAGES else int(number))
 
 
 def fresh_network(job: Job, *, pretrained: bool = True) -> SegmentationNet:

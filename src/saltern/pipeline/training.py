@@ -35,11 +35,11 @@ from saltern.job import Job
 from saltern.losses import Schedule
 from saltern.models import build_model
 from saltern.models.weights import WeightsReport
-from saltern.pipeline.all_images import all_facts, planned_lengths
+from saltern.pipeline.all_images import all_facts, planned_lengths, warn_of_other_lengths
 from saltern.pipeline.batch_size import settle_batch_size
 from saltern.pipeline.estimating import images_of_leaderboard
 from saltern.pipeline.finishing import finish_run
-from saltern.pipeline.rehearsal import fresh_network, placed, rehearse, require_sampling
+from saltern.pipeline.rehearsal import fold_seed, fresh_network, placed, rehearse, require_sampling
 from saltern.pipeline.validation import Validation
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
@@ -48,9 +48,6 @@ from saltern.runs import FoldDir, RunDir
 from saltern.runs.folder import FoldName
 
 log = logging.getLogger(__name__)
-
-SEEDS = 10_007
-"""Seeds of a run: one for each of its folds, and the last one for the network of all images."""
 
 
 def check_dataset(job: Job) -> DatasetReport:
@@ -178,6 +175,8 @@ def train_fold(job: Job, number: FoldName) -> None:
     with job.held(number) as holds:
         if group.agree(group.is_main and job.life.fold_is_done(number)):
             log.info("%s is trained already", fold.path)
+            if number == ALL_IMAGES:
+                group.on_main(warn_of_other_lengths, job)
             return
         if number == ALL_IMAGES:
             lengths = group.agree(planned_lengths(job) if group.is_main else None)
@@ -203,7 +202,7 @@ def _trained(job: Job, keeper: Keeper, split: FoldSplit, lengths: dict[str, int]
     `lengths`: phase → the epochs it takes, where these are not those of the schedule.
     """
     config, fold = job.config, keeper.fold
-    seed = config.seed * SEEDS + (SEEDS - 1 if split.number == ALL_IMAGES else int(split.number))
+    seed = fold_seed(job, split.number)
     runtime.seed_all(seed)
     begun = job.runtime.group.agree(fold.last.exists() or fold.previous.exists())
     network = build_model(config.model, pretrained=not begun)
