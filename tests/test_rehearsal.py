@@ -53,9 +53,7 @@ def test_a_view_that_turns_the_one_size_of_a_network_is_refused(
 
 
 def test_compiling_and_checkpointing_exclude_each_other(tmp_path: Path) -> None:
-    with pytest.raises(
-        ConfigError, match=r"compile=True: expected false where trainer\.checkpointing is true"
-    ):
+    with pytest.raises(ConfigError, match=r"compile=True: expected false where trainer\.checkpointing is true"):
         job(tmp_path, "trainer.compile=true", "trainer.checkpointing=true")
 
 
