@@ -247,13 +247,9 @@ def test_a_run_that_is_stopped_says_how_to_go_on_and_leaves_nothing_half_written
 ) -> None:
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *TINY, f"name=stopped_{status}"]
     run = place / "outputs" / f"stopped_{status}"
+    plain = ["env", "--default-signal=INT"]  # a shell's background jobs ignore Ctrl-C
     with subprocess.Popen(
-        command,
-        cwd=place,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+        [*plain, *command], cwd=place, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
         while not (run / "fold_0" / "last.ckpt").exists():
             assert process.poll() is None, "ended before its first epoch"
