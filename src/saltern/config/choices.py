@@ -15,6 +15,8 @@ FOLD_KINDS = (
     "predefined",
     "file",
 )
+GROUPED_FOLDS = ("group", "stratified_group", "adjacency")
+"""Those of FOLD_KINDS that keep images together which belong together."""
 LR_POLICIES = ("constant", "cosine", "poly", "one_cycle", "cosine_restarts", "plateau")
 OPTIMIZERS = ("adamw", "adam", "sgd")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from saltern.config.choices import GROUPED_FOLDS
 from saltern.errors import RunError
 from saltern.job import Job
 
 log = logging.getLogger(__name__)
 
-GROUPED = ("group", "stratified_group", "adjacency")
-"""Kinds of folds that keep images together which belong together."""
 MIXED = "mixed"
 """In place of a kind: a run that is itself the mean of runs whose folds are mixed."""
 
@@ -75,7 +74,7 @@ def uneven_groups(members: Sequence[Job]) -> list[str]:
     found = []
     for other in others:
         kinds = {first.run.name: kind_of(first), other.run.name: kind_of(other)}
-        uneven = len({kind in GROUPED for kind in kinds.values()}) == 2
+        uneven = len({kind in GROUPED_FOLDS for kind in kinds.values()}) == 2
         if uneven and (MIXED in kinds.values() or not divide_alike(first.folds, other.folds)):
             found.append(f"The runs keep images together by different rules ({listed(kinds)}). {_leak(kinds)}")
     return found
@@ -87,7 +86,7 @@ def listed(kinds: dict[str, str]) -> str:
 
 
 def _leak(kinds: dict[str, str]) -> str:
-    loose = [name for name, kind in kinds.items() if kind not in GROUPED]
+    loose = [name for name, kind in kinds.items() if kind not in GROUPED_FOLDS]
     if loose and len(loose) < len(kinds):
         return (
             f"Networks of {', '.join(loose)} may have trained on neighbours or look-alikes of the images that they are "

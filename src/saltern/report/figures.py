@@ -24,13 +24,9 @@ SERIES = ("#4a7fdb", "#e07b39", "#1f9e89", "#b05cc6", "#d1495b", "#8a8d3a", "#6d
 INK, MUTED, LINE = "#010203", "#010204", "#010205"
 """Stand-ins that become the page's CSS variables."""
 
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
+LOOK: dict[Any, Any] = {
     "font.size": 11,
     "text.parse_math": False,
-    "text.color": INK,
-    "axes.labelcolor": MUTED,
-    "axes.edgecolor": LINE,
     "axes.titlesize": 12,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -38,11 +34,20 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": LINE,
     "grid.linewidth": 0.6,
+    "legend.frameon": False,
+}
+"""What figures share, on a page or in a file of their own."""
+
+_STYLE: dict[Any, Any] = {
+    **LOOK,
+    "svg.fonttype": "none",
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": LINE,
+    "grid.color": LINE,
     "xtick.color": MUTED,
     "ytick.color": MUTED,
-    "legend.frameon": False,
     "legend.fontsize": 10,
     "figure.facecolor": "none",
     "axes.facecolor": "none",

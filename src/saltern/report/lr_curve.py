@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,22 +11,9 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from saltern.files import atomic
-from saltern.report.figures import SERIES
+from saltern.report.figures import LOOK, SERIES
 
-_STYLE: dict[Any, Any] = {
-    "font.size": 11,
-    "text.parse_math": False,
-    "axes.titlesize": 12,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#dddddd",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-}
+_STYLE = {**LOOK, "grid.color": "#dddddd"}
 
 
 def draw_range(path: Path, title: str, curve: Mapping[str, NDArray[np.float64]], marks: Mapping[str, float]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from saltern.config.choices import GROUPED_FOLDS
 from saltern.data.source.csvs import read_csv
 from saltern.errors import DataError
 from saltern.files import atomic
@@ -75,4 +76,4 @@ def read_groups(run: RunDir) -> dict[str, str] | None:
 
 def lacks_groups(run: RunDir, kind: str) -> bool:
     """Whether the run was divided by groups (`kind`: its `folds.kind`), but by a version that did not keep them."""
-    return kind in ("group", "stratified_group", "adjacency") and not run.groups.exists()
+    return kind in GROUPED_FOLDS and not run.groups.exists()

@@ -8,7 +8,6 @@ flips, brightness and contrast give the same bits as there, warps almost (see `d
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from saltern.data.loading.warp import build_transforms, inside, taken
 from saltern.data.loading.workers import Key
 from saltern.data.source.masks import VOID
 from saltern.errors import DataError
+from saltern.runtime.memory import Memory
 
 _LOG = logging.getLogger(__name__)
 _CHUNK = 64
@@ -84,13 +84,8 @@ def _require_room(needed: int, device: torch.device) -> None:
 
 def free_bytes(device: torch.device) -> int | None:
     """Memory that could be had on `device` now, in bytes; None where a system does not tell it."""
-    if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0])
-    told = Path("/proc/meminfo")
-    if not told.is_file():
-        return None
-    lines = dict(line.split(":", 1) for line in told.read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) << 10  # kB, as the kernel calls 1024 bytes
+    memory = Memory.of(device)
+    return memory.free if memory.total else None
 
 
 @dataclass(frozen=True)
