@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer
 from saltern.engine.recipe import Recipe
+from saltern.engine.step import plain_step
 from saltern.losses import build_loss
 from saltern.runtime import Runtime
 from saltern.runtime.memory import TRAINING, Memory, ran_out
@@ -121,12 +122,7 @@ def _batch(images: int, size: tuple[int, int], recipe: Recipe, runtime: Runtime)
 def _steps(trial: nn.Module, batch: tuple[Tensor, Tensor], recipe: Recipe, runtime: Runtime) -> None:
     optimizer = build_optimizer(trial, recipe.optim, lr=1e-6)
     for total in _objectives(recipe, runtime):
-        with runtime.autocast():
-            outputs = trial(batch[0])
-        total(outputs, batch[1])[0].backward()
-        del outputs
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        plain_step(trial, total, optimizer, batch, runtime)
 
 
 def _objectives(recipe: Recipe, runtime: Runtime) -> list[Objective]:

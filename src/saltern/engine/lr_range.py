@@ -8,7 +8,6 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.signal import savgol_filter
 from torch import nn
@@ -19,6 +18,7 @@ from saltern.engine.meter import TrainBatch
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer, set_lr
 from saltern.engine.recipe import Recipe
+from saltern.engine.step import placed, update
 from saltern.errors import TrainingError
 from saltern.losses import build_loss
 from saltern.progress import Progress
@@ -164,20 +164,13 @@ class _Stepper:
         set_lr(self._optimizer, rate)
         hold_norms(self._network, self._phase)
         total = sum(self._backward(next(self._batches)) for _ in range(self._config.accumulate))
-        if self._config.clip_grad_norm is not None:
-            self._runtime.fabric.clip_gradients(
-                self._network, self._optimizer, max_norm=self._config.clip_grad_norm, error_if_nonfinite=False
-            )
-        self._runtime.step(self._optimizer)
-        self._optimizer.zero_grad(set_to_none=True)
+        update(self._network, self._optimizer, self._config, self._runtime)
         return total / self._config.accumulate
 
     def _backward(self, batch: TrainBatch) -> float:
-        device = self._runtime.device
-        order = torch.channels_last if self._config.channels_last else torch.contiguous_format
-        with enough_memory(TRAINING, device, "the learning-rate range test", batch.images.shape):
-            images = batch.images.to(device, non_blocking=True).contiguous(memory_format=order)
-            total, _ = self._loss(self._network(images), batch.targets.to(device, non_blocking=True))
+        with enough_memory(TRAINING, self._runtime.device, "the learning-rate range test", batch.images.shape):
+            images, targets = placed(batch, self._config, self._runtime)
+            total, _ = self._loss(self._network(images), targets)
             self._runtime.fabric.backward(total / self._config.accumulate)
         self.images += len(batch.images)
         return float(total.detach())

@@ -10,10 +10,12 @@ from torch import nn
 
 from saltern.engine.ending import HOUR
 from saltern.engine.fold_data import FoldData
+from saltern.engine.freezing import Freezer, hold_norms
 from saltern.engine.meter import TrainBatch
 from saltern.engine.objective import Objective
 from saltern.engine.optim import build_optimizer
 from saltern.engine.recipe import Recipe
+from saltern.engine.step import placed, plain_step
 from saltern.errors import ConfigError
 from saltern.losses import Schedule, build_loss
 from saltern.runtime import Runtime
@@ -47,11 +49,13 @@ def require_an_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtime
 def seconds_per_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtime: Runtime) -> float:
     """Seconds that the batches of an epoch take on this process: making them, and forward, backward and step.
 
-    A copy of `network`, which lies on the device, is trained on the first batches with the first phase's loss; what
-    they take for each image stands for all images. One batch alone is timed as it is.
+    A copy of `network`, which lies on the device, is trained on the first batches as the first phase trains it, though
+    never compiled; what they take for each image stands for all images. One batch alone is timed as it is.
     """
-    trial = deepcopy(network).train()
     phase = next(iter(recipe.schedule.phases.values()))
+    trial = deepcopy(network).train()
+    Freezer(trial).begin(phase)
+    hold_norms(trial, phase)
     loss = Objective(build_loss(phase.terms()), recipe.heads).to(runtime.device)
     optimizer = build_optimizer(trial, recipe.optim, phase.lr)
     seconds, images = [], []
@@ -60,7 +64,7 @@ def seconds_per_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtim
         began = time.perf_counter()
         for batch in islice(batches, STEPS + 1):
             with enough_memory(TRAINING, runtime.device, "the first steps, for trainer.max_hours", batch.images.shape):
-                _step(trial, loss, optimizer, batch, recipe, runtime)
+                plain_step(trial, loss, optimizer, placed(batch, recipe.trainer, runtime), runtime).item()
             now = time.perf_counter()
             seconds.append(now - began)
             images.append(len(batch.images))
@@ -68,26 +72,6 @@ def seconds_per_epoch(network: nn.Module, data: FoldData, recipe: Recipe, runtim
         _close(batches)
     measured = slice(1, None) if len(seconds) > 1 else slice(None)
     return sum(seconds[measured]) / sum(images[measured]) * sum(data.sizes)
-
-
-def _step(
-    trial: nn.Module,
-    loss: Objective,
-    optimizer: torch.optim.Optimizer,
-    batch: TrainBatch,
-    recipe: Recipe,
-    runtime: Runtime,
-) -> None:
-    """A step of plain training, waited for: without a loss scale, accumulation and other processes."""
-    order = torch.channels_last if recipe.trainer.channels_last else torch.contiguous_format
-    images = batch.images.to(runtime.device).contiguous(memory_format=order)
-    with runtime.autocast():
-        outputs = trial(images)
-    total, _ = loss(outputs, batch.targets.to(runtime.device))
-    total.backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    total.item()
 
 
 def _close(batches: Iterable[TrainBatch]) -> None:

@@ -5,7 +5,6 @@ import math
 import time
 from typing import Any
 
-import torch
 from torch import nn
 
 from saltern.engine.checkpoint import TrainState
@@ -22,6 +21,7 @@ from saltern.engine.recipe import Recipe
 from saltern.engine.resuming import fitting, restore_precision
 from saltern.engine.soundness import not_finite
 from saltern.engine.soup import chosen, cook
+from saltern.engine.step import placed, update
 from saltern.errors import TrainingError
 from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
@@ -194,10 +194,7 @@ class Trainer:
     def _forward_backward(
         self, model: nn.Module, loss: Objective, batch: TrainBatch, meter: LossMeter, micro: Micro
     ) -> None:
-        images = batch.images.to(self.runtime.device, non_blocking=True)
-        targets = batch.targets.to(self.runtime.device, non_blocking=True)
-        order = torch.channels_last if self.config.channels_last else torch.contiguous_format
-        images = images.contiguous(memory_format=order)
+        images, targets = placed(batch, self.config, self.runtime)
         fabric = self.runtime.fabric
         with fabric.no_backward_sync(model, enabled=not micro.updates):
             total, terms = loss(model(images), targets)
@@ -205,12 +202,7 @@ class Trainer:
             fabric.backward(total * micro.share)
 
     def _update(self, model: nn.Module, optimizer: Any) -> None:
-        clip = self.config.clip_grad_norm
-        if clip is not None:  # fp16 gradients may overflow; the scaler then skips the step
-            self.runtime.fabric.clip_gradients(model, optimizer, max_norm=clip, error_if_nonfinite=False)
-        moved = self.runtime.step(optimizer)
-        optimizer.zero_grad(set_to_none=True)
-        if moved:
+        if update(model, optimizer, self.config, self.runtime):
             self.state.step += 1
             if self.average:
                 self.average.update()
