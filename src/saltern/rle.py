@@ -5,6 +5,7 @@ flattened (`order`), the number of its first pixel (`index_base`) and whether st
 previous run (`relative`) differ between competitions, so they are arguments; the defaults are those of TGS.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -128,6 +129,23 @@ def draw_runs(runs: Runs, size: tuple[int, int], *, order: str = "column") -> ND
     if _numpy_order(order) == "C":
         return flat.reshape(height, width)
     return np.ascontiguousarray(flat.reshape(width, height).T)
+
+
+def unite(parts: Sequence[Runs]) -> Runs:
+    """The runs of several rows of one mask, sorted; each of `parts` is sorted and disjoint.
+
+    Raises:
+        RleError: two of them hold the same pixel.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    runs = np.concatenate([*parts, NO_RUNS])
+    runs = runs[np.argsort(runs[:, 0], kind="stable")]
+    twice = runs[1:, 0] < runs[:-1].sum(axis=1)
+    if twice.any():
+        first = int(runs[1:, 0][twice][0])
+        raise RleError(f"pixel {first} (counted from 0) is in two of its {len(parts)} rows: expected it in one.")
+    return runs
 
 
 def refuse_outside(runs: Runs, size: tuple[int, int]) -> None:
