@@ -8,9 +8,8 @@ from saltern.config.datasets import SubmissionConfig
 from saltern.config.entries import ValidateConfig
 from saltern.config.schema import SubmitConfig
 from saltern.errors import ConfigError, unknown
+from saltern.kaggle import require_name
 
-COMPETITION = r"[a-z0-9][a-z0-9-]*"
-"""The name in a competition's address, such as tgs-salt-identification-challenge."""
 _READ = ("id_column", "mask_column", "order", "index_base", "empty", "relative", "suffix")
 """The keys that say how a cell is read; the others are about writing rows."""
 
@@ -29,9 +28,8 @@ def check_submission(form: SubmissionConfig, key: str) -> None:
     different = form.id_column != form.mask_column
     _require(different, f"{key}.mask_column", form.mask_column, "another name than id_column")
     _check_columns(form, key)
-    name = form.competition
-    good = name is None or re.fullmatch(COMPETITION, name) is not None
-    _require(good, f"{key}.competition", name, "null, or the name in its address, of a-z, 0-9 and hyphens")
+    if form.competition is not None:
+        require_name(form.competition, f"{key}.competition")
 
 
 def _check_columns(form: SubmissionConfig, key: str) -> None:

@@ -73,7 +73,7 @@ def parse_cell(cell: str, form: SubmissionConfig) -> Runs:
     if cell.strip() == form.empty.strip():
         return rle.NO_RUNS
     if not cell.strip():
-        raise RleError(f"blank; an empty mask is written as {form.empty!r}.")
+        raise RleError(f"blank; an empty mask is written as {form.empty!r}.", "blank cells")
     return rle.parse_runs(cell, index_base=form.index_base, relative=form.relative)
 
 
@@ -84,5 +84,8 @@ def unite(parts: Sequence[Runs]) -> Runs:
         RleError: one of several rows is empty, or two hold the same pixel.
     """
     if len(parts) > 1 and not all(map(len, parts)):
-        raise RleError(f"{len(parts)} rows, and one of them is an empty mask: expected that row alone, or none.")
+        raise RleError(
+            f"{len(parts)} rows, and one of them is an empty mask: expected that row alone, or none.",
+            "empty rows among others",
+        )
     return rle.unite(parts)
