@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score validate runs
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
 
 .DEFAULT_GOAL := help
@@ -64,7 +64,7 @@ tune: $(STAMP)      ## tune threshold, area and gate on out-of-fold probabilitie
 	$(call run,tune)
 predict: $(STAMP)   ## test probabilities: the mean over folds, views and kept weights
 	$(call run,predict)
-submit: $(STAMP)    ## write submission.csv, read it back and prove it
+submit: $(STAMP)    ## write submission.csv, read it back and prove it; message='…' hands it to Kaggle
 	$(call run,submit)
 report: $(STAMP)    ## write report.html
 	$(call run,report)
@@ -76,6 +76,11 @@ seeds: $(STAMP)     ## train a run again with other seeds; how far its score mov
 	$(call run,seeds)
 score: $(STAMP)     ## grade a CSV against the truth: submission=FILE truth=FILE
 	$(call run,score)
+
+validate: $(STAMP)  ## what is wrong with a submission CSV, whoever wrote it: submission=FILE name=RUN, or sample_submission=FILE
+	$(call run,validate)
+runs: $(STAMP)      ## every run: score, cost, what sets it apart; outputs/runs.csv, runs.html: against=RUN
+	$(call run,runs)
 
 setup: $(STAMP)     ## make the virtual environment and install the exact versions of requirements.txt
 

@@ -36,6 +36,7 @@ from saltern.runs import RunDir
 if TYPE_CHECKING:
     from saltern.data.check.examine import DatasetReport
     from saltern.job import Job
+    from saltern.submission.examine import Examination
     from saltern.submission.table import SubmissionProof
 
 USER_ERROR = 2
@@ -137,8 +138,10 @@ def is_multirun() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
-def existing_run(raw: DictConfig) -> RunConfig:
+def existing_run(raw: DictConfig, besides: Sequence[str] = ()) -> RunConfig:
     """The frozen config of the run that `name=` names, for the stages after `train`.
+
+    `besides` are keys of the stage that no run has.
 
     Raises:
         RunError: there is no such run.
@@ -157,7 +160,8 @@ def existing_run(raw: DictConfig) -> RunConfig:
             f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
             "Give name=…, or begin one with `make train`."
         )
-    return reopen(run.config, recorded_overrides(run.environment), task_overrides())
+    asked = [text for text in task_overrides() if text.partition("=")[0].lstrip("+") not in besides]
+    return reopen(run.config, recorded_overrides(run.environment), asked)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -228,6 +232,20 @@ def _show_phases(training: dict[str, Any]) -> None:
 def show_scores(title: str, scores: dict[str, Any]) -> None:
     """The scores of a submission."""
     table(str(title), list(scores), [list(scores.values())])
+
+
+def show_examination(path: str, found: "Examination", seconds: float) -> None:
+    """What `make validate` found, in the file's order, a line a problem as compilers write it."""
+    styles = {"error": "red", "warning": "yellow"}
+    for item in found.findings.in_order():
+        where = f"{path}:" if item.line is None else f"{path}:{item.line}:"
+        said = Text.assemble(where, " ", (f"{item.severity}:", styles[item.severity]), f" {item.text}")
+        console.print(said, soft_wrap=True)
+    for text in found.findings.unshown():
+        say(f"… and {text}; most=N shows more")
+    counted = ((found.findings.count(kind), kind) for kind in ("error", "warning"))
+    verdict = ", ".join(f"{number:,} {kind}{'s' * (number != 1)}" for number, kind in counted)
+    say(f"{path}: {found.rows:,} rows, {len(found.ids):,} ids, {found.empty:,} empty masks; {verdict}; {seconds:.1f} s")
 
 
 def show_proof(job: "Job", proof: "SubmissionProof") -> None:

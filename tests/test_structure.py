@@ -20,6 +20,8 @@ STAGES = {
     "compare": "compare_runs",
     "seeds": "train_seeds",
     "score": "score_submission",
+    "validate": "validate_submission",
+    "runs": "list_runs",
 }
 
 

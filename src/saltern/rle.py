@@ -5,6 +5,7 @@ flattened (`order`), the number of its first pixel (`index_base`) and whether st
 previous run (`relative`) differ between competitions, so they are arguments; the defaults are those of TGS.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -24,6 +25,11 @@ FARTHEST = 2**40
 
 class RleError(SalternError):
     """Text that is no run-length encoding, or runs that do not fit the mask. Says which number, and its value."""
+
+    def __init__(self, text: str, kind: str = "wrong masks") -> None:
+        super().__init__(text)
+        self.kind = kind
+        """A plural noun phrase, to count errors by."""
 
 
 def find_runs(mask: NDArray[np.generic], *, order: str = "column") -> Runs:
@@ -85,12 +91,14 @@ def parse_runs(text: str | float | None, *, index_base: int = 1, relative: bool 
         raise RleError(f"{text!r} is {type(text).__name__}: expected text such as '12 3 40 5'.")
     numbers = _numbers(text)
     if len(numbers) % 2:
-        raise RleError(f"{len(numbers)} numbers, the last is {numbers[-1]}: expected pairs of start and length.")
+        raise RleError(
+            f"{len(numbers)} numbers, the last is {numbers[-1]}: expected pairs of start and length.", "odd counts"
+        )
     runs = numbers.reshape(-1, 2)
-    _refuse(runs[:, 1] == 0, runs[:, 1], 1, "a length: expected at least 1")
+    _refuse(runs[:, 1] == 0, runs[:, 1], 1, "a length: expected at least 1", "zero lengths")
     ends = runs.sum(axis=1, dtype=np.float64)
     far = (ends.cumsum() if relative else ends) > FARTHEST
-    _refuse(far, runs[:, 0], 0, f"a start whose run ends past pixel {FARTHEST}, beyond any image")
+    _refuse(far, runs[:, 0], 0, f"a start whose run ends past pixel {FARTHEST}, beyond any image", "runs past the end")
     if relative:
         runs[1:, 0] += runs[:-1, 1]
         runs[:, 0] = runs[:, 0].cumsum()
@@ -130,6 +138,26 @@ def draw_runs(runs: Runs, size: tuple[int, int], *, order: str = "column") -> ND
     return np.ascontiguousarray(flat.reshape(width, height).T)
 
 
+def unite(parts: Sequence[Runs]) -> Runs:
+    """The runs of several rows of one mask, sorted; each of `parts` is sorted and disjoint.
+
+    Raises:
+        RleError: two of them hold the same pixel.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    runs = np.concatenate([*parts, NO_RUNS])
+    runs = runs[np.argsort(runs[:, 0], kind="stable")]
+    twice = runs[1:, 0] < runs[:-1].sum(axis=1)
+    if twice.any():
+        first = int(runs[1:, 0][twice][0])
+        raise RleError(
+            f"pixel {first} (counted from 0) is in two of its {len(parts)} rows: expected it in one.",
+            "overlapping rows",
+        )
+    return runs
+
+
 def refuse_outside(runs: Runs, size: tuple[int, int]) -> None:
     """Raise an RleError where one of `runs` (sorted) ends outside a mask of `size` = (height, width)."""
     height, width = size
@@ -137,7 +165,8 @@ def refuse_outside(runs: Runs, size: tuple[int, int]) -> None:
     if end > height * width:
         raise RleError(
             f"the last run covers pixels {runs[-1, 0]} to {end - 1} (counted from 0): expected at most "
-            f"{height * width - 1}, the last pixel of a mask of {height} x {width}."
+            f"{height * width - 1}, the last pixel of a mask of {height} x {width}.",
+            "runs past the end",
         )
 
 
@@ -173,30 +202,37 @@ def _numbers(text: str) -> NDArray[np.int64]:
         for position, word in enumerate(words, 1):
             if not (word.isascii() and word.isdecimal()):
                 shown = repr(word[:40])
-                raise RleError(f"number {position} is {shown}: expected a plain whole number, then a blank.")
+                negative = word[0] == "-" and word[1:].isascii() and word[1:].isdecimal()
+                kind = "negative numbers" if negative else "cells that hold no numbers"
+                raise RleError(f"number {position} is {shown}: expected a plain whole number, then a blank.", kind)
             if len(word) > len(str(FARTHEST)):
-                raise RleError(f"number {position} has {len(word)} digits: no image has more than {FARTHEST} pixels.")
+                text = f"number {position} has {len(word)} digits: no image has more than {FARTHEST} pixels."
+                raise RleError(text, "runs past the end")
     return np.array([int(word) for word in words], dtype=np.int64)
 
 
-def _refuse(bad: NDArray[np.bool_], values: NDArray[np.int64], column: int, why: str) -> None:
+def _refuse(bad: NDArray[np.bool_], values: NDArray[np.int64], column: int, why: str, kind: str) -> None:
     """Name the first of one column's `values` that is `bad`: column 0 are the starts, 1 the lengths."""
     if bad.any():
         index = int(bad.argmax())
-        raise RleError(f"number {2 * index + column + 1} is {values[index]}, {why}.")
+        raise RleError(f"number {2 * index + column + 1} is {values[index]}, {why}.", kind)
 
 
 def _ordered(runs: Runs, index_base: int) -> Runs:
     if len(runs):
         if runs[0, 0] < 0:
             first = runs[0, 0] + index_base
-            raise RleError(f"number 1 is {first} and is a start: the first pixel has the number {index_base}.")
+            raise RleError(
+                f"number 1 is {first} and is a start: the first pixel has the number {index_base}.",
+                "starts before the first pixel",
+            )
         ends = runs[:-1].sum(axis=1)
         early = runs[1:, 0] < ends
         if early.any():
             index = int(early.argmax())
             raise RleError(
                 f"number {2 * index + 3} is {runs[index + 1, 0] + index_base} and starts a run before the previous "
-                f"one ends, at {ends[index] - 1 + index_base}: expected sorted runs that do not overlap."
+                f"one ends, at {ends[index] - 1 + index_base}: expected sorted runs that do not overlap.",
+                "unsorted runs" if runs[index + 1, 0] < runs[index, 0] else "overlapping runs",
             )
     return runs

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from saltern.data.archives.download import download_competition, run_command
+from saltern.data.archives.download import download_competition
 from saltern.errors import ConfigError, DataError
+from saltern.kaggle import run_command
 
 NAME = "tgs-salt-identification-challenge"
 

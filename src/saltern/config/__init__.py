@@ -8,7 +8,15 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.entries import CompareConfig, DownloadConfig, EnsembleConfig, ScoreConfig, SeedsConfig
+from saltern.config.entries import (
+    CompareConfig,
+    DownloadConfig,
+    EnsembleConfig,
+    RunsConfig,
+    ScoreConfig,
+    SeedsConfig,
+    ValidateConfig,
+)
 from saltern.config.explain import explain, refuse_bytes, refuse_surprises
 from saltern.config.frozen import (
     contradictions,
@@ -38,6 +46,7 @@ from saltern.config.schema import (
     InferenceConfig,
     LrConfig,
     RunConfig,
+    SubmitConfig,
     TransformConfig,
 )
 from saltern.config.training import ALL_IMAGES, AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
@@ -67,15 +76,18 @@ __all__ = [
     "OptimConfig",
     "PhaseConfig",
     "RunConfig",
+    "RunsConfig",
     "SampleConfig",
     "ScheduleConfig",
     "ScoreConfig",
     "SeedsConfig",
     "SmpConfig",
     "SubmissionConfig",
+    "SubmitConfig",
     "TgsConfig",
     "TrainerConfig",
     "TransformConfig",
+    "ValidateConfig",
     "VocConfig",
     "as_meant",
     "compose_config",

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from saltern.config import choices
-from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, SubmissionConfig, VocConfig
+from saltern.config.datasets import DatasetConfig, FolderConfig, SampleConfig, VocConfig
 from saltern.config.endings import check_endings
 from saltern.config.entries import ScoreConfig, SeedsConfig
 from saltern.config.forecast import check_forecast
+from saltern.config.forms import check_read_form, check_submission
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, LrConfig, RunConfig
 from saltern.config.training import AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
@@ -93,7 +94,7 @@ def _check_on_device(config: RunConfig) -> None:
 
 def _check_folder(dataset: FolderConfig) -> None:
     _one_of(dataset.id, "dataset.id", ("stem", "name"))
-    check_submission(dataset.rle_form, "dataset.rle_form")
+    check_read_form(dataset.rle_form, "dataset.rle_form")
     one = (dataset.masks is None) != (dataset.rle_csv is None)
     _require(one, "dataset.masks", dataset.masks, "a pattern, or null where dataset.rle_csv names a CSV")
     if dataset.masks is not None:
@@ -277,11 +278,3 @@ def check_seeds(config: SeedsConfig) -> None:
     seeds = config.seeds
     good = bool(seeds) and len(set(seeds)) == len(seeds) and min(seeds) >= 0
     _require(good, "seeds", seeds, "one or more different whole numbers from 0 on, such as [1,2,3]")
-
-
-def check_submission(form: SubmissionConfig, key: str) -> None:
-    """Refuse a submission form that cannot be written and read back."""
-    _one_of(form.order, f"{key}.order", ("column", "row"))
-    _require(form.index_base in (0, 1), f"{key}.index_base", form.index_base, "0 or 1")
-    different = form.id_column != form.mask_column
-    _require(different, f"{key}.mask_column", form.mask_column, "another name than id_column")

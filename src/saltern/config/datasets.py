@@ -110,6 +110,20 @@ class SubmissionConfig:
     """What stands for an empty mask."""
     relative: bool = False
     """Starts counted from the end of the previous run (as SIIM did) instead of from the image's start."""
+    rows: str = "image"
+    """A row an `image`, or a row an `instance`: each connected component has its own, one after another; an empty mask
+    has one row with `empty`."""
+    connectivity: int = 8
+    """Pixels that touch at a corner belong to one component (8) or to two (4); for `rows: instance`."""
+    suffix: str = ""
+    """What stands in the file after each id, such as .jpg, or _1 where a row is named <id>_<class>."""
+    constants: dict[str, str] = field(default_factory=dict)
+    """Further columns and what stands in each of their cells: text in which {height} and {width} are the image's, in
+    pixels."""
+    columns: list[str] = field(default_factory=list)
+    """All columns in the file's order; empty: id, mask, then the constants as they are named."""
+    competition: str | None = None
+    """The name in the competition's address, for `make submit message=…`; null: nowhere to hand it in."""
 
 
 @dataclass(kw_only=True)
@@ -144,4 +158,5 @@ class FolderConfig(DatasetConfig):
     rle_form: SubmissionConfig = field(default_factory=SubmissionConfig)
     """How that CSV is written: its columns, order, index base, empty token, relative starts."""
     submission_csv: str | None = None
-    """The sample submission below root, whose ids and order the submission takes; its id column is rle_form's."""
+    """The sample submission below root, whose ids and order the submission takes; its id column and suffix are
+    rle_form's."""

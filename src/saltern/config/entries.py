@@ -73,3 +73,35 @@ class ScoreConfig:
     outside: str = "error"
     """Runs past an image's end are an `error`, as Kaggle has it, or `count` as false positives."""
     format: SubmissionConfig = field(default_factory=SubmissionConfig)
+    """One of the forms under `configs/submission`, such as format=siim; each of its keys can be overridden."""
+
+
+@dataclass(kw_only=True)
+class ValidateConfig:
+    """Any submission CSV, whoever wrote it, examined row by row."""
+
+    submission: str = MISSING
+    name: str | None = None
+    """The run whose images are submitted: it gives ids, sizes and form."""
+    sample_submission: str | None = None
+    """In place of a run: the competition's own file, whose ids are expected."""
+    images: str | None = None
+    """Folder of the images, whose sizes say where a mask ends; null: unknown, unless a run or `size` tells."""
+    size: list[int] | None = None
+    """[height, width] where all images have the same."""
+    outputs: str = "outputs"
+    root: str | None = None
+    """Where the run's data set lies now; null: where the run found it."""
+    most: int = 10
+    """Problems of one kind that are shown; the others are counted."""
+    format: SubmissionConfig = field(default_factory=SubmissionConfig)
+    """One of the forms under `configs/submission`, such as format=siim; each of its keys can be overridden."""
+
+
+@dataclass(kw_only=True)
+class RunsConfig:
+    """Every run below a folder: its score, its cost, and what sets it apart."""
+
+    outputs: str = "outputs"
+    against: str | None = None
+    """The run, by its path below `outputs`, that the others are set against; null: the best of those that can be."""

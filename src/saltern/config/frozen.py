@@ -48,6 +48,7 @@ WHERE_NOT_WHAT = (
     "forecast",
     "inference.shard_mb",
     "inference.networks_at_once",
+    "submission.competition",
     "trainer.folds",
     "trainer.max_hours",
     "trainer.workers",

@@ -20,6 +20,9 @@ ENTRIES = (
     entries.CompareConfig,
     entries.SeedsConfig,
     entries.ScoreConfig,
+    schema.SubmitConfig,
+    entries.ValidateConfig,
+    entries.RunsConfig,
 )
 """The config of every script."""
 

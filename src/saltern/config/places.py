@@ -9,7 +9,7 @@ from typing import Any
 from saltern.errors import ConfigError
 
 FOLDERS = ("outputs", "root", "images", "target", "dataset.root", "dataset.cache_dir")
-FILES = ("submission", "truth", "archive", "folds.file", "model.encoder_weights")
+FILES = ("submission", "sample_submission", "truth", "archive", "folds.file", "model.encoder_weights")
 """Keys of every entry that hold a path."""
 
 LONGEST_NAME = 200

@@ -12,6 +12,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, entries, forecast, networks, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
+from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
 
@@ -28,6 +29,9 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "compare_schema": entries.CompareConfig,
         "seeds_schema": entries.SeedsConfig,
         "score_schema": entries.ScoreConfig,
+        "submit_schema": schema.SubmitConfig,
+        "validate_schema": entries.ValidateConfig,
+        "runs_schema": entries.RunsConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
     "dataset": {
@@ -56,7 +60,22 @@ def register() -> None:
             node = OmegaConf.structured(cls)
             if cls is networks.SmpConfig:  # what a library takes beyond our keys may be given without a plus sign
                 OmegaConf.set_struct(node.options, False)
+            if cls is datasets.SubmissionConfig:  # its constants are columns of any name
+                OmegaConf.set_struct(node.constants, False)
             store.store(group=group or None, name=name, node=node)
+    for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")):
+        store.store(group="format", name=path.stem, node=_form(path))
+
+
+def _form(path: Path) -> DictConfig:
+    """A file of the group `submission/` for the entries that have a key `format`: see `compose_config`."""
+    own = OmegaConf.load(path)
+    assert isinstance(own, DictConfig), path
+    own.pop("defaults")
+    form = OmegaConf.merge(OmegaConf.structured(datasets.SubmissionConfig), own)
+    assert isinstance(form, DictConfig), path
+    OmegaConf.set_struct(form.constants, False)
+    return form
 
 
 def resolve(raw: DictConfig) -> Any:
@@ -86,6 +105,10 @@ def checked(raw: DictConfig) -> Any:
         check_lr(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
+    if isinstance(config, entries.ValidateConfig):
+        check_validate(config)
+    if isinstance(config, schema.SubmitConfig):
+        check_submit(config)
     if isinstance(config, entries.SeedsConfig):
         check_seeds(config)
     return config
@@ -107,12 +130,12 @@ def _refuse_strangers(node: DictConfig, path: str = "") -> None:
 def compose_config(entry: str, overrides: list[str]) -> Any:
     """What `make <stage> <overrides>` would resolve to, for tests, notebooks and checks against frozen runs.
 
-    `score` lies in `grading/`: beside the group `submission/`, Hydra would take
+    `score` and `validate` lie in `grading/`: beside the group `submission/`, Hydra would take
     `submission=FILE` for the choice of a group.
     """
     register()
     if GlobalHydra.instance().is_initialized():  # inside a script, where Hydra runs already
         return resolve(compose(entry, overrides=overrides))
-    folder = CONFIG_DIR / "grading" if entry == "score" else CONFIG_DIR
+    folder = CONFIG_DIR / "grading" if entry in ("score", "validate") else CONFIG_DIR
     with initialize_config_dir(str(folder), version_base="1.3"):
         return resolve(compose(entry, overrides=overrides))

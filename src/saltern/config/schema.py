@@ -116,6 +116,16 @@ class RunConfig:
 
 
 @dataclass(kw_only=True)
+class SubmitConfig(RunConfig):
+    """A run's submission, and whether it is handed in. What a run does not have is no part of its frozen config."""
+
+    message: str | None = None
+    """Hand the proven file to Kaggle's command line with these words; null: only write it."""
+    again: bool = False
+    """Hand in a file that was handed in before."""
+
+
+@dataclass(kw_only=True)
 class ImportConfig(RunConfig):
     """An archive → a data set in its layout. The keys of a run are there since a dataset may set them."""
 

@@ -2,7 +2,9 @@
 
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
+from saltern.pipeline.examining import validate_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
+from saltern.pipeline.handing_in import hand_in
 from saltern.pipeline.lr_range import lr_range
 from saltern.pipeline.seeds import train_seeds
 from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
@@ -13,6 +15,7 @@ __all__ = [
     "compare_runs",
     "ensemble_runs",
     "finish_run",
+    "hand_in",
     "lr_range",
     "make_folds",
     "predict_test",
@@ -22,6 +25,7 @@ __all__ = [
     "train_fold",
     "train_seeds",
     "tune_decision",
+    "validate_submission",
     "write_report",
     "write_submission",
 ]

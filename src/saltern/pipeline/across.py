@@ -12,9 +12,7 @@ from saltern import runtime
 from saltern.config import CompareConfig, EnsembleConfig, ScoreConfig, recorded_overrides
 from saltern.data.folds.assign import save_folds
 from saltern.data.folds.membership import read_groups, save_groups
-from saltern.data.source.images import read_size
-from saltern.data.source.listing import images_in
-from saltern.data.source.problems import Problems
+from saltern.data.source.listing import sizes_in
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_as, write_json
 from saltern.inference.ensemble import mean_of_stores, refuse_different_images
@@ -175,7 +173,7 @@ def score_submission(config: ScoreConfig) -> dict[str, Any]:
     folder = Path(config.images) if config.images else truth.parent / "test" / "images"
     sizes = {}
     if config.outside == "error" and (config.images or folder.is_dir()):
-        sizes = _sizes_in(folder)
+        sizes = sizes_in(folder)
     found = submission.count_submission(path, truth, sizes, config.format)
     unknown = [name for name in found.ids if name not in sizes]
     if unknown and config.outside == "error":
@@ -185,11 +183,3 @@ def score_submission(config: ScoreConfig) -> dict[str, Any]:
             folder, len(unknown), len(found.ids), unknown[0],
         )  # fmt: skip
     return {"images": len(found.ids), "left_out": found.extra, **summarise(found.counts)}
-
-
-def _sizes_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Id → (height, width) of the images in `folder`."""
-    problems = Problems(folder)
-    images = images_in(folder, problems)
-    problems.raise_any()
-    return {name: read_size(path) for name, path in images.items()}

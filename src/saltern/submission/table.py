@@ -2,22 +2,24 @@
 
 import csv
 import hashlib
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from saltern import rle
 from saltern.config.schema import SubmissionConfig
 from saltern.errors import DataError, RunError
 from saltern.files import atomic
 from saltern.rle import RleError, Runs
+from saltern.submission.reading import own_cells, read_submission, rows_below, shown
+from saltern.submission.rows import cells_of, columns_of, parse_cell, texts_of
 
 Sizes = Mapping[str, tuple[int, int]]
 """Id → (height, width) of its image, pixels."""
@@ -29,7 +31,7 @@ class SubmissionProof:
 
     rows: int
     empty: int
-    """Rows whose mask is empty."""
+    """Images whose mask is empty."""
     sha256: str
     """Of the file's bytes."""
 
@@ -49,7 +51,8 @@ class SubmissionCounts:
 class _Row:
     """What is kept of a mask until the file is proven: its text, and enough to recognise it again."""
 
-    text: str
+    texts: list[str]
+    """One, or one a component."""
     digest: bytes
     empty: bool
 
@@ -61,17 +64,18 @@ def write_submission(
     sizes: Sizes,
     form: SubmissionConfig,
 ) -> SubmissionProof:
-    """Write one row for each of `ids`, in their order, and prove the file before it replaces an older one.
+    """Write the rows of each of `ids`, in their order, and prove the file before it replaces an older one.
 
     Every mask must have the size of its image. The file is read back from disk: the header, the ids and their order
-    must be right, and decoding each row at its image's size must give exactly the mask that was handed in.
+    must be right, and decoding an id's rows at its image's size must give exactly the mask that was handed in; with
+    `rows: instance` no two rows may overlap, and each must be one component of the mask, as scipy finds them.
 
     Args:
         path: of the CSV.
         masks: pairs of id and mask (H, W), {0, 1}; in any order, seen once, never held together.
         ids: of all rows, as in the competition's sample submission.
         sizes: of the images, as the data set knows them; not taken from `masks`.
-        form: columns, order of pixels, index base, empty token, relative runs.
+        form: columns, rows, order of pixels, index base, empty token, relative runs.
 
     Raises:
         DataError: ids that are missing, unknown, there twice or not UTF-8, or masks that cannot be encoded or are not
@@ -82,38 +86,12 @@ def write_submission(
     with atomic(path) as temporary:
         with temporary.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([form.id_column, form.mask_column])
-            writer.writerows([name, rows[name].text] for name in ids)
+            writer.writerow(columns_of(form))
+            writer.writerows(cells_of(form, name, text, sizes[name]) for name in ids for text in rows[name].texts)
         _prove(path, temporary, rows, sizes, form)
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    return SubmissionProof(rows=len(ids), empty=sum(rows[name].empty for name in ids), sha256=digest)
-
-
-def read_submission(path: Path, form: SubmissionConfig) -> dict[str, Runs]:
-    """The runs of every id of a CSV, in the file's order. Ids stay text; blank lines are passed over.
-
-    Raises:
-        DataError: lists everything that is wrong: the header, the number of cells, blank or repeated ids, and cells
-            that are neither runs nor the empty token.
-    """
-    found: dict[str, Runs] = {}
-    problems: list[str] = []
-    for line, cells in _rows(path, [form.id_column, form.mask_column]):
-        if len(cells) != 2:
-            problems.append(f"line {line}: {len(cells)} cells, expected 2")
-        elif not cells[0]:
-            problems.append(f"line {line}: no id")
-        elif cells[0] in found:
-            problems.append(f"line {line}: id {_shown(cells[0])} is there twice")
-        else:
-            try:
-                found[cells[0]] = _runs(cells[1], form)
-            except RleError as error:
-                found[cells[0]] = rle.NO_RUNS
-                problems.append(f"line {line}: id {_shown(cells[0])}: {error}")
-    if problems:
-        raise DataError.of(str(path), problems)
-    return found
+    count = sum(len(rows[name].texts) for name in ids)
+    return SubmissionProof(rows=count, empty=sum(rows[name].empty for name in ids), sha256=digest)
 
 
 def count_submission(submission: Path, truth: Path, sizes: Sizes, form: SubmissionConfig) -> SubmissionCounts:
@@ -130,7 +108,7 @@ def count_submission(submission: Path, truth: Path, sizes: Sizes, form: Submissi
         raise DataError(f"{truth}: no rows; expected the true mask of at least one image.")
     missing = [name for name in true if name not in submitted]
     if missing:
-        problems = [f"id {_shown(name)} of {truth} is missing" for name in missing]
+        problems = [f"id {shown(name)} of {truth} is missing" for name in missing]
         raise DataError.of(str(submission), problems)
     for path, found in ((submission, submitted), (truth, true)):
         if problems := list(_outside(found, sizes)):
@@ -145,7 +123,7 @@ def _outside(found: Mapping[str, Runs], sizes: Sizes) -> Iterator[str]:
             try:
                 rle.refuse_outside(runs, sizes[name])
             except RleError as error:
-                yield f"id {_shown(name)}: {error}"
+                yield f"id {shown(name)}: {error}"
 
 
 def _count(submitted: Runs, true: Runs) -> tuple[int, int, int]:
@@ -184,9 +162,7 @@ def _encode(
 def _row(mask: NDArray[Any], size: tuple[int, int], form: SubmissionConfig) -> _Row:
     if mask.shape != size:
         raise RleError(f"mask of shape {mask.shape}: its image has {size[0]} x {size[1]} pixels (height x width).")
-    runs = rle.find_runs(mask, order=form.order)
-    text = rle.format_runs(runs, index_base=form.index_base, relative=form.relative) if len(runs) else form.empty
-    return _Row(text, _digest(mask), empty=not len(runs))
+    return _Row(texts_of(mask, form), _digest(mask), empty=not np.any(mask))
 
 
 def _digest(mask: NDArray[Any]) -> bytes:
@@ -201,7 +177,11 @@ def _prove(path: Path, temporary: Path, rows: Mapping[str, _Row], sizes: Sizes, 
             raise RunError("the ids differ from those that were written, or their order does.")
         for name, runs in found.items():
             if _digest(rle.draw_runs(runs, sizes[name], order=form.order)) != rows[name].digest:
-                raise RunError(f"id {name!r}: decoding {rows[name].text[:60]!r} does not give back its mask.")
+                raise RunError(
+                    f"id {name!r}: decoding {' '.join(rows[name].texts)[:60]!r} does not give back its mask."
+                )
+        if form.rows == "instance" or form.constants:
+            _prove_rows(temporary, sizes, form)
     except (DataError, RleError, RunError) as error:
         raise RunError(
             f"{path}: not written, because reading it back did not give what was written. {error}\n"
@@ -209,44 +189,34 @@ def _prove(path: Path, temporary: Path, rows: Mapping[str, _Row], sizes: Sizes, 
         ) from error
 
 
-def _runs(cell: str, form: SubmissionConfig) -> Runs:
-    if cell.strip() == form.empty.strip():
-        return rle.NO_RUNS
-    if not cell.strip():
-        raise RleError(f"blank; an empty mask is written as {form.empty!r}.")
-    return rle.parse_runs(cell, index_base=form.index_base, relative=form.relative)
+def _prove_rows(temporary: Path, sizes: Sizes, form: SubmissionConfig) -> None:
+    """Make sure that the constants of every row are right, and that each row of an instance is one component.
+
+    `read_submission` has found that rows of one id do not overlap and together are the mask: where each lies in one
+    component, and there are as many of them, they are the components.
+    """
+    columns = columns_of(form)
+    of_id = groupby(rows_below(temporary, columns), lambda line: own_cells(line.cells, columns, form)[0])
+    for name, lines in of_id:
+        texts = []
+        for line in lines:
+            texts.append(own_cells(line.cells, columns, form)[1])
+            expected = cells_of(form, name, texts[-1], sizes[name])
+            if line.cells != expected:
+                raise RunError(f"line {line.number}: {line.cells[:4]}; expected {expected[:4]}.")
+        if form.rows == "instance":
+            _prove_components(name, [parse_cell(text, form) for text in texts], sizes[name], form)
 
 
-def _rows(path: Path, header: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Line number and cells of every row below the header; blank lines are passed over."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file, _cells_of_any_length():
-            reader = csv.reader(file, strict=True)
-            first = next(reader, [])
-            if first != header:
-                raise DataError(f"{path}: the header is {_shown(','.join(first))}; expected {','.join(header)!r}.")
-            yield from ((reader.line_num, cells) for cells in reader if cells)
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); expected a CSV file.") from None
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: is no CSV in UTF-8 ({error}). Save it again as plain comma-separated text.") from None
-
-
-def _shown(text: str) -> str:
-    """`text` in quotes, its beginning where it is long."""
-    return repr(text if len(text) <= 80 else f"{text[:80]}…")
+def _prove_components(name: str, parts: Sequence[Runs], size: tuple[int, int], form: SubmissionConfig) -> None:
+    drawn = [rle.draw_runs(part, size, order=form.order) for part in parts]
+    touching = np.ones((3, 3), np.uint8) if form.connectivity == 8 else None
+    labels, count = ndimage.label(np.any(drawn, axis=0), touching)
+    torn = [part for part in drawn if part.any() and len(np.unique(labels[part == 1])) != 1]
+    if torn or sum(part.any() for part in drawn) != count:
+        raise RunError(f"id {name!r}: its {len(parts)} rows are not the {count} components of its mask.")
 
 
 def _is_utf8(text: str) -> bool:
     """False where a file's name is not: such bytes become lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-@contextmanager
-def _cells_of_any_length() -> Iterator[None]:
-    """The csv module refuses cells above 128 KiB, which the runs of a large image exceed."""
-    before = csv.field_size_limit(sys.maxsize)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)

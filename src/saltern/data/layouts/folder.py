@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
+
 from saltern.config import ConfigError, FolderConfig
 from saltern.data.source.csvs import read_csv, unique_ids
 from saltern.data.source.dataset import PARTS, Dataset, Entry, RleForm, measure
@@ -136,7 +138,8 @@ def _from_csv(path: Path, images: dict[str, Path], config: FolderConfig, problem
     if not config.instances:
         table = unique_ids(table, path, problems, form.id_column)
     runs: dict[str, list[str]] = {}
-    for name, text in zip(table[form.id_column], table[form.mask_column], strict=True):
+    _refuse_other_suffixes(path, table[form.id_column], form.suffix, problems)
+    for name, text in zip(table[form.id_column].str.removesuffix(form.suffix), table[form.mask_column], strict=True):
         parts = runs.setdefault(name, [])
         if text.strip() not in (form.empty, ""):
             parts.append(text.strip())
@@ -181,9 +184,16 @@ def _check_groups(entries: list[Entry], expression: str | None, problems: Proble
 def _submission_ids(root: Path, config: FolderConfig, problems: Problems) -> list[str] | None:
     if config.submission_csv is None:
         return None
-    path, column = root / config.submission_csv, config.rle_form.id_column
+    path, column, suffix = root / config.submission_csv, config.rle_form.id_column, config.rle_form.suffix
     try:
-        return unique_ids(read_csv(path, [column]), path, problems, column)[column].tolist()
+        ids = unique_ids(read_csv(path, [column]), path, problems, column)[column]
     except DataError as error:
         problems.add("unreadable tables", error)
         return None
+    _refuse_other_suffixes(path, ids, suffix, problems)
+    return ids.str.removesuffix(suffix).tolist()
+
+
+def _refuse_other_suffixes(path: Path, ids: pd.Series, suffix: str, problems: Problems) -> None:
+    for name in ids[~ids.str.endswith(suffix)]:
+        problems.add("ids without the suffix", f"{path}: the id {name!r} does not end in {suffix!r} (rle_form.suffix)")

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from saltern.data.source.images import read_size
 from saltern.data.source.names import shown, unfit_text
 from saltern.data.source.problems import Problems
 from saltern.errors import DataError
@@ -91,3 +92,15 @@ def match_submission(ids: list[str], images: dict[str, Path], path: Path, proble
         f"{path}: no row for the test image {{id}}; are these images of another data set?",
     )
     return {name: images[name] for name in ids if name in images}
+
+
+def sizes_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Id → (height, width) of the images in `folder`, pixels.
+
+    Raises:
+        DataError: lists what is wrong with the folder, or the first image that cannot be read.
+    """
+    problems = Problems(folder)
+    images = images_in(folder, problems)
+    problems.raise_any()
+    return {name: read_size(path) for name, path in images.items()}
