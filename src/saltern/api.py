@@ -225,12 +225,12 @@ def _to_uint8(image: NDArray[Any]) -> str:
 
 
 def _to_shape(image: NDArray[Any]) -> str:
+    if image.ndim == 3 and image.shape[0] in (1, 3) and min(image.shape[1:]) > 3:
+        return "With the channels last it is image.transpose(1, 2, 0)."
     if image.ndim == 3 and image.shape[2] == 1:
         return "One channel is image[..., 0]."
     if image.ndim == 3 and image.shape[2] == 4:
         return "Without alpha it is image[..., :3]."
-    if image.ndim == 3 and image.shape[0] in (1, 3):
-        return "With the channels last it is image.transpose(1, 2, 0)."
     return "Several images are an iterable of arrays, such as list(images)." if image.ndim == 4 else ""
 
 
