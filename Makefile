@@ -62,7 +62,7 @@ train: $(STAMP)     ## every stage in order: folds, training, tune, predict, sub
 	$(call run,train)
 tune: $(STAMP)      ## tune threshold, area and gate on out-of-fold probabilities; predict, submit and report what follows
 	$(call run,tune)
-predict: $(STAMP)   ## test probabilities: the mean over folds, views and kept weights
+predict: $(STAMP)   ## test probabilities; or masks of any folder of images: name=RUN images=DIR target=DIR
 	$(call run,predict)
 submit: $(STAMP)    ## write submission.csv, read it back and prove it; message='…' hands it to Kaggle
 	$(call run,submit)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -36,6 +37,7 @@ from saltern.runs import RunDir
 if TYPE_CHECKING:
     from saltern.data.check.examine import DatasetReport
     from saltern.job import Job
+    from saltern.pipeline.anywhere import Predicted
     from saltern.submission.examine import Examination
     from saltern.submission.table import SubmissionProof
 
@@ -138,10 +140,10 @@ def is_multirun() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
 
 
-def existing_run(raw: DictConfig, besides: Sequence[str] = ()) -> RunConfig:
+def existing_run(raw: DictConfig, entry: type[RunConfig] = RunConfig) -> RunConfig:
     """The frozen config of the run that `name=` names, for the stages after `train`.
 
-    `besides` are keys of the stage that no run has.
+    `entry`: the config of the stage, whose own keys are no part of the run's.
 
     Raises:
         RunError: there is no such run.
@@ -160,8 +162,9 @@ def existing_run(raw: DictConfig, besides: Sequence[str] = ()) -> RunConfig:
             f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
             "Give name=…, or begin one with `make train`."
         )
-    asked = [text for text in task_overrides() if text.partition("=")[0].lstrip("+") not in besides]
-    return reopen(run.config, recorded_overrides(run.environment), asked)
+    own = {item.name for item in fields(entry)} - {item.name for item in fields(RunConfig)}
+    given = [text for text in task_overrides() if text.partition("=")[0].lstrip("+") not in own]
+    return reopen(run.config, recorded_overrides(run.environment), given)
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
@@ -227,6 +230,17 @@ def _show_phases(training: dict[str, Any]) -> None:
         ]
         monitor = next(iter(training.values()))["monitor"]
         table(f"best validation {monitor} of each phase", ["", *phases], rows)
+
+
+def show_predicted(done: "Predicted") -> None:
+    """What was said of a folder of images, and where it lies."""
+    kept = f"; {done.kept} of them were predicted before" if done.kept else ""
+    emptied = f", {done.emptied} emptied by the decision" if done.emptied else ""
+    say(f"{done.images} images: {done.with_foreground} with foreground{emptied}{kept}")
+    target = done.target
+    for path in (target.path / "masks", target.predictions, target.probs, target.path / "overlays"):
+        if path.exists():
+            say(f"  {path}")
 
 
 def show_scores(title: str, scores: dict[str, Any]) -> None:

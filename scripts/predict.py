@@ -1,23 +1,31 @@
-"""`make predict`: test probabilities as the mean over folds, views and kept weights."""
+"""`make predict`: the mean over folds, views and kept weights, of the test images or of any folder of images."""
 
 import console
 import hydra
 from omegaconf import DictConfig
 from terminal import ProgressLine
 
+from saltern.config import PredictConfig, resolve
 
-@hydra.main(version_base="1.3", config_path="../configs", config_name="run")
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="predict")
 @console.answering
 def main(raw: DictConfig) -> None:
-    """Predict the test images with every finished fold."""
-    config = console.existing_run(raw)
+    """Predict with every finished fold."""
+    asked: PredictConfig = resolve(raw)
+    config = console.existing_run(raw, PredictConfig)
     from saltern import pipeline
 
     job = pipeline.Job(config, ProgressLine())
-    pipeline.predict_test(job)
+    if asked.images is None:
+        pipeline.predict_test(job)
+        if job.runtime.group.is_main:
+            console.say(f"{job.run.test}: test probabilities")
+        return
+    done = pipeline.predict_images(job, asked)
     if job.runtime.group.is_main:
-        console.say(f"{job.run.test}: test probabilities")
+        console.show_predicted(done)
 
 
 if __name__ == "__main__":
-    console.enter(main)
+    console.enter(main, stopped="parts that are done are kept; the same command goes on from there")

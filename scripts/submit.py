@@ -13,7 +13,7 @@ from saltern.config import SubmitConfig, resolve
 def main(raw: DictConfig) -> None:
     """Write and prove the submission, or hand it in."""
     asked: SubmitConfig = resolve(raw)
-    config = console.existing_run(raw, besides=("message", "again"))
+    config = console.existing_run(raw, SubmitConfig)
     from saltern import pipeline
 
     job = pipeline.Job(config, ProgressLine())

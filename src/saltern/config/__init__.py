@@ -32,6 +32,7 @@ from saltern.config.frozen import (
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.networks import DeepLabV2Config, HeadsConfig, ModelConfig, SmpConfig
 from saltern.config.overrides import as_meant
+from saltern.config.prediction import PredictConfig
 from saltern.config.resolve import (
     CONFIG_DIR,
     compose_config,
@@ -50,6 +51,7 @@ from saltern.config.schema import (
     TransformConfig,
 )
 from saltern.config.training import ALL_IMAGES, AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.views import parse_view
 from saltern.errors import ConfigError
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "ModelConfig",
     "OptimConfig",
     "PhaseConfig",
+    "PredictConfig",
     "RunConfig",
     "RunsConfig",
     "SampleConfig",
@@ -97,6 +100,7 @@ __all__ = [
     "fingerprint",
     "freeze",
     "later_wins",
+    "parse_view",
     "recorded_overrides",
     "refuse_bytes",
     "refuse_contradictions",

@@ -14,6 +14,7 @@ from saltern.config.forms import check_read_form, check_submission
 from saltern.config.networks import DeepLabV2Config, ModelConfig, SmpConfig
 from saltern.config.schema import BatchMixConfig, FoldsConfig, InferenceConfig, LrConfig, RunConfig
 from saltern.config.training import AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
+from saltern.config.views import parse_view
 from saltern.errors import ConfigError, unknown
 
 
@@ -241,7 +242,7 @@ def _check_keep(trainer: TrainerConfig, schedule: ScheduleConfig) -> None:
 def _check_inference(inference: InferenceConfig) -> None:
     _require("identity" in inference.views, "inference.views", inference.views, "identity in it")
     for view in inference.views:
-        _one_of(view, "inference.views", choices.VIEWS)
+        parse_view(view)
     _one_of(inference.tune_for, "inference.tune_for", choices.MONITORS)
     good = bool(inference.thresholds) and all(0 < value < 1 for value in inference.thresholds)
     _require(good, "inference.thresholds", inference.thresholds, "numbers between 0 and 1")

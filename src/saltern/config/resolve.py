@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, forecast, networks, schema, training
+from saltern.config import datasets, entries, forecast, networks, prediction, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -24,6 +24,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "run_schema": schema.RunConfig,
         "import_schema": schema.ImportConfig,
         "lr_schema": schema.LrConfig,
+        "predict_schema": prediction.PredictConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
@@ -103,6 +104,8 @@ def checked(raw: DictConfig) -> Any:
         check_run(config)
     if isinstance(config, schema.LrConfig):
         check_lr(config)
+    if isinstance(config, prediction.PredictConfig):
+        prediction.check_predict(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
     if isinstance(config, entries.ValidateConfig):

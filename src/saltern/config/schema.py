@@ -74,7 +74,7 @@ class InferenceConfig:
     """Probabilities and the decision that turns them into masks."""
 
     views: list[str] = field(default_factory=lambda: ["identity", "hflip"])
-    """Test-time views whose probabilities are averaged; of VIEWS."""
+    """Test-time views whose probabilities are averaged: of VIEWS, or one of these at a scale, such as `hflip@0.75`."""
     tune_for: str = "precision_tgs"
     """The out-of-fold score that the decision maximises; of MONITORS."""
     thresholds: list[float] = field(default_factory=lambda: [round(0.2 + 0.02 * step, 2) for step in range(31)])

@@ -59,12 +59,13 @@ class Members:
         self.runtime = runtime
         self.config = config
         self.paths = list(paths)
-        self._blank = build_model(config.model, pretrained=False)
+        self.blank = build_model(config.model, pretrained=False)
+        """A network like the others, without their weights, to be asked what it takes."""
 
     @property
     def stride(self) -> int:
         """Image sides come as multiples of it."""
-        return self._blank.stride
+        return self.blank.stride
 
     @cached_property
     def at_once(self) -> int:
@@ -73,7 +74,7 @@ class Members:
         if asked is not None or self.runtime.device.type != "cuda":
             return asked or len(self.paths)
         free, _ = torch.cuda.mem_get_info(self.runtime.device)
-        each = sum(tensor.nbytes for tensor in self._blank.state_dict().values())
+        each = sum(tensor.nbytes for tensor in self.blank.state_dict().values())
         fitting = max(1, min(len(self.paths), int(SHARE_OF_MEMORY * free / each)))
         if fitting < len(self.paths):
             log.info("%d networks do not fit on the device together: %d at a time", len(self.paths), fitting)
@@ -86,7 +87,7 @@ class Members:
         that weights are read once a shard; the sums are made in the same order, so the means are the same.
         """
         if self.at_once >= len(self.paths):
-            yield from predict_rows(self._predictor(self.paths), batches(rows), progress)
+            yield from predict_rows(self._all, batches(rows), progress)
             return
         for part in self._parts(rows, batches):
             totals: list[BatchPrediction | None] = [None] * len(part)
@@ -96,6 +97,12 @@ class Members:
                 assert total is not None
                 yield from native(batch, total / len(self.paths))
                 progress.advance(len(batch.rows))
+
+    def image_predictions(self, images: Images, progress: Progress) -> Iterator[tuple[int, Prediction]]:
+        """`predictions` of `images`; to be taken to their end."""
+        varying = images.material.sizes_vary(images.source, images.rows, self.stride)
+        with self.runtime.evaluating(sizes_vary=varying):
+            yield from self.predictions(images.rows, images.batches(self.stride), progress)
 
     def store(self, images: Images, shards: Path, progress: Progress) -> list[Path]:
         """Write the mean predictions of `images`, each process its own shards; gives the shards of all.
@@ -109,11 +116,10 @@ class Members:
         group = self.runtime.group
         group.on_main(clear_shards, shards.parent, shards.name)
         with (
-            self.runtime.evaluating(sizes_vary=images.material.sizes_vary(images.source, images.rows, self.stride)),
             ProbWriter(shards.parent, f"{shards.name}{group.rank}", self.config.inference.shard_mb) as writer,
             progress.track(f"predict {shards.name.rstrip('_')}", len(images.rows)),
         ):
-            for row, said in self.predictions(images.rows, images.batches(self.stride), progress):
+            for row, said in self.image_predictions(images, progress):
                 writer.add(images.source.samples[row].id, said.probs, said.presence)
         group.barrier()
         return sorted(shards.parent.glob(f"{shards.name}*.safetensors"))
@@ -136,6 +142,11 @@ class Members:
                 part, size = [], 0
         if part:
             yield part
+
+    @cached_property
+    def _all(self) -> Predictor:
+        """All networks, loaded once: those who ask part by part ask the same ones."""
+        return self._predictor(self.paths)
 
     def _predictor(self, paths: Sequence[Path]) -> Predictor:
         networks: list[nn.Module] = [self._loaded(path) for path in paths]

@@ -82,7 +82,8 @@ class Predictor:
     def _whole(self, network: nn.Module, images: Tensor) -> BatchPrediction:
         order = torch.channels_last if self.seeing.channels_last else torch.contiguous_format
         total: BatchPrediction | None = None
-        for view in self.seeing.views:
+        size = (images.shape[-2], images.shape[-1])
+        for view in (view.at(size, self.seeing.stride) for view in self.seeing.views):
             seen = view.apply(images).contiguous(memory_format=order)
             with self.runtime.autocast():
                 outputs: Outputs = network(seen)

@@ -33,6 +33,15 @@ def clear_shards(folder: Path, prefix: str = "") -> None:
         shard.unlink()
 
 
+def refuse_not_finite(where: Path, id: str, probs: NDArray[np.floating], presence: float | None) -> None:
+    """Raise a RunError where what is said of the image `id` is infinite or NaN."""
+    if not (np.isfinite(probs).all() and np.isfinite(0.0 if presence is None else presence)):
+        raise RunError(
+            f"{where}: the probabilities of {id!r} are not finite, so the weights have diverged; train the "
+            "fold again with trainer.precision=fp32 or a lower lr."
+        )
+
+
 class ProbWriter:
     """Writes shards `<prefix>_<n>.safetensors` of about `shard_mb` megabytes each; use as a context.
 
@@ -62,11 +71,7 @@ class ProbWriter:
         assert id not in self._open, f"{id} is stored twice"
         assert (presence is None) or len(self._presence) == len(self._open), f"presence of {id}, but not of others"
         assert (presence is not None) or not self._presence, f"no presence of {id}, but of others"
-        if not (np.isfinite(probs).all() and np.isfinite(0.0 if presence is None else presence)):
-            raise RunError(
-                f"{self.folder}: the probabilities of {id!r} are not finite, so the weights have diverged; train the "
-                "fold again with trainer.precision=fp32 or a lower lr."
-            )
+        refuse_not_finite(self.folder, id, probs, presence)
         self._open[id] = np.ascontiguousarray(probs, dtype=np.float16)
         if presence is not None:
             self._presence[id] = presence

@@ -2,6 +2,7 @@
 
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
+from saltern.pipeline.anywhere import predict_images
 from saltern.pipeline.examining import validate_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
 from saltern.pipeline.handing_in import hand_in
@@ -18,6 +19,7 @@ __all__ = [
     "hand_in",
     "lr_range",
     "make_folds",
+    "predict_images",
     "predict_test",
     "preview",
     "score_submission",

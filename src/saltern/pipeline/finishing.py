@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from saltern.config import ALL_IMAGES, VocConfig
+from saltern.config import VocConfig
 from saltern.data.source.dataset import samples_of
 from saltern.data.source.truths import Hashes, write_truths
 from saltern.errors import RunError
@@ -17,11 +17,11 @@ from saltern.inference.estimate import cross_chosen, nested_table, score_table, 
 from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
-from saltern.pipeline.all_images import mention, note_of, predicts
+from saltern.pipeline.all_images import mention, note_of
+from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.run_page import write_report as write_page
-from saltern.runs.folder import FoldName
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
 from saltern.submission.voc import write_voc_results
@@ -126,10 +126,7 @@ def _predict(job: Job) -> None:
     group = job.runtime.group
     made_of = job.life.ingredients("predict") if group.is_main else {}
     group.on_main(job.life.forget, "predict", "submit", "report")
-    members: list[FoldName] = [*folds]
-    if group.agree(group.is_main and predicts(job)):
-        members.append(ALL_IMAGES)
-    weights = [path for number in members for path in job.run.fold(number).weights()]
+    weights = weights_of(job, folds)
     images = Images(job.material, source, list(range(len(source))), job.loading)
     shards = Members(job.runtime, job.config, weights).store(images, job.run.test / "test_", job.progress)
     group.on_main(job.life.close, "predict", shards, made_of, {"images": len(source)})

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pandas as pd
 
-from saltern.config import ALL_IMAGES, ConfigError
+from saltern.config import ALL_IMAGES, ConfigError, parse_view
 from saltern.data.folds.assign import fold_numbers, select_fold
 from saltern.data.loading.sampling import require_kinds
 from saltern.engine.freezing import refuse_still_phases
@@ -33,7 +33,7 @@ def rehearse(job: Job) -> None:
     network = build_model(config.model)
     material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, config.seed)
     if network.sizes.only is not None:
-        _refuse_sizes(network, material.seen_sizes(network.stride), config.inference.views)
+        refuse_sizes(network, material.seen_sizes(network.stride), config.inference.views)
     refuse_still_phases(placed(job, network), config.schedule)
     first, phase = next(iter(config.schedule.phases.items()))
     random = getattr(config.model, "encoder_weights", None) is None
@@ -41,11 +41,17 @@ def rehearse(job: Job) -> None:
         log.warning("schedule.phases.%s freezes what is random: model.encoder_weights is null", first)
 
 
-def _refuse_sizes(network: SegmentationNet, seen: set[tuple[int, int]], views: list[str]) -> None:
-    """Raise a ConfigError where a network of one size would come to see another, as it is or turned by a view."""
+def refuse_sizes(network: SegmentationNet, seen: set[tuple[int, int]], views: list[str]) -> None:
+    """Raise a ConfigError where a network of one size would come to see another, as it is or by a view."""
+    scaled = [view for view in views if parse_view(view)[1] != 1]
+    if scaled:
+        raise ConfigError(
+            f"inference.views={views}: {scaled[0]} shows images in another size, and {network.name} takes the one size "
+            f"alone. Leave out {', '.join(scaled)}."
+        )
     for height, width in sorted(seen):
         network.refuse((height, width))
-        turning = [name for name in views if name in TURNING]
+        turning = [view for view in views if parse_view(view)[0] in TURNING]
         if turning and height != width:
             raise ConfigError(
                 f"inference.views={views}: {turning[0]} turns images of {height} x {width} into {width} x {height}, "

@@ -6,6 +6,7 @@ id. Folds are numbered from 0 without gaps. Fold -1 marks images that are traine
 
 import csv
 import logging
+import re
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -199,6 +200,19 @@ def load_folds(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     if problems:
         raise DataError.of(str(path), [*problems, "expected: columns id, fold; one row a labelled image"])
     return read.sort_values("id", ignore_index=True)
+
+
+def read_fold_numbers(path: Path) -> list[int]:
+    """The folds of a split that can be trained, ascending, where the data set is not there to match it to.
+
+    Raises:
+        DataError: not readable, or folds that are no whole numbers.
+    """
+    texts = set(read_csv(path, ["id", "fold"])["fold"])
+    wrong = sorted(text for text in texts if not re.fullmatch(r"-1|[0-9]{1,6}", text))
+    if wrong:
+        raise DataError(f"{path}: folds that are no whole number from -1 on, such as {wrong[0]!r}.")
+    return sorted(int(text) for text in texts if int(text) != ALWAYS_TRAIN)
 
 
 def _gaps(folds: pd.DataFrame) -> list[str]:

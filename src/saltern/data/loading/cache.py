@@ -56,6 +56,10 @@ class ImageSource:
         """The truth of a row, uint8 (H, W) in {0, 1, 255}, scaled size; not to be written to."""
         return scale_mask(self._dataset.read_mask(self.samples[row]), self.scaled[row])
 
+    def image_at_native_size(self, row: int) -> np.ndarray:
+        """The image of a row as stored, uint8 (H, W, 3)."""
+        return self._dataset.read_image(self.samples[row])
+
     def truth(self, row: int) -> np.ndarray:
         """The truth of a row at native size, uint8 (H, W) in {0, 1, 255}: what scores are computed against."""
         return self._dataset.read_mask(self.samples[row])
