@@ -19,6 +19,7 @@ from saltern.config.frozen import (
     recorded_overrides,
     refuse_contradictions,
     reopen,
+    states,
     thaw,
 )
 from saltern.config.losses import LOSS_PARAMS, LossTerm
@@ -92,5 +93,6 @@ __all__ = [
     "register",
     "reopen",
     "resolve",
+    "states",
     "thaw",
 ]

@@ -14,7 +14,7 @@ from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.material import Loading, Material
 from saltern.inference.predict import Predictor, Seeing, native, predict_rows
-from saltern.inference.predictions import BatchPrediction, Prediction
+from saltern.inference.predictions import BatchPrediction, Prediction, build_mean
 from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
 from saltern.models import SegmentationNet, build_model
@@ -60,6 +60,7 @@ class Members:
         self.config = config
         self.paths = list(paths)
         self._blank = build_model(config.model, pretrained=False)
+        self._mean = build_mean(config.inference.mean, len(self.paths))
 
     @property
     def stride(self) -> int:
@@ -94,7 +95,7 @@ class Members:
                 totals = self._added(self.paths[start : start + self.at_once], totals, part)
             for total, batch in zip(totals, part, strict=True):
                 assert total is not None
-                yield from native(batch, total / len(self.paths))
+                yield from native(batch, self._mean.of(total, len(self.paths)))
                 progress.advance(len(batch.rows))
 
     def store(self, images: Images, shards: Path, progress: Progress) -> list[Path]:
@@ -139,7 +140,8 @@ class Members:
 
     def _predictor(self, paths: Sequence[Path]) -> Predictor:
         networks: list[nn.Module] = [self._loaded(path) for path in paths]
-        return Predictor(self.runtime, networks, seeing(self.config, self.config.inference.views, self.stride))
+        look = seeing(self.config, self.config.inference.views, self.stride)
+        return Predictor(self.runtime, networks, look, self._mean)
 
     def _loaded(self, path: Path) -> SegmentationNet:
         network = build_model(self.config.model, pretrained=False)
