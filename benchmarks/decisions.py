@@ -2,8 +2,7 @@
 
 Images are drawn whose truth is where a smooth field is above 0; the logits of five networks are that field with a noise
 that all share and one of their own. The decision is tuned out of fold, on one network an image, and applied to as
-many other images, of which the truth is known. Then the same is asked of statistics that the gate for empty images may look
-at.
+many other images, of which the truth is known. Then the same is asked of what the gate for empty images may look at.
 
     python benchmarks/decisions.py            both tables, 2 redraws of 1,000 images a line
     python benchmarks/decisions.py 8 2000     8 redraws of 2,000 images, as in docs/honesty.md

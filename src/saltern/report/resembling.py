@@ -1,4 +1,4 @@
-"""Does the test resemble the validation? What the decision paints on both, and what large masks gates took, in words."""
+"""Does the test resemble the validation? What the decision paints on both, and what gates took, in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -88,9 +88,9 @@ def warnings_of(found: Mapping[str, Any]) -> list[str]:
     images = found["images"]
     return [
         f"The test masks do not resemble those out of fold. {words[0].upper()}{words[1:]}: "
-        f"{_percent(found[measure]['test'])} over {images['test']:,} test images, {_percent(found[measure]['oof'])} over "
-        f"{images['oof']:,} out of fold; chance makes such a difference {_often(found[measure]['chance'])}. Either the "
-        "images differ, or the mean of the networks is another thing than the single ones that the decision was tuned on."
+        f"{_percent(found[measure]['test'])} over {images['test']:,} test images, {_percent(found[measure]['oof'])} "
+        f"over {images['oof']:,} out of fold; chance makes such a difference {_often(found[measure]['chance'])}. Either the "
+        "images differ, or the mean of the networks is another thing than the single ones the decision was tuned on."
         for measure, words in MEASURES.items()
         if found[measure]["differs"]
     ]
