@@ -89,7 +89,7 @@ def warnings_of(found: Mapping[str, Any]) -> list[str]:
     return [
         f"The test masks do not resemble those out of fold. {words[0].upper()}{words[1:]}: "
         f"{_percent(found[measure]['test'])} over {images['test']:,} test images, {_percent(found[measure]['oof'])} "
-        f"over {images['oof']:,} out of fold; chance makes such a difference {_often(found[measure]['chance'])}. Either the "
+        f"over {images['oof']:,} out of fold; chance does so {_often(found[measure]['chance'])}. Either the "
         "images differ, or the mean of the networks is another thing than the single ones the decision was tuned on."
         for measure, words in MEASURES.items()
         if found[measure]["differs"]
