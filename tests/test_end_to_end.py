@@ -96,7 +96,7 @@ def test_train_writes_every_artifact_of_the_contract(place: Path) -> None:
     for name in (
         "config.yaml", "environment.json", "folds.csv", "decision.json", "oof_scores.csv", "scores.json",
         "truth.csv", "submission.csv", "report.html", "fold_0/best.safetensors", "fold_0/last.ckpt",
-        "fold_1/metrics.csv",
+        "fold_1/metrics.csv", "resemblance.json",
     ):  # fmt: skip
         assert (run / name).stat().st_size > 0, name
     assert list((run / "fold_0" / "tensorboard").iterdir())

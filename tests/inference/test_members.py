@@ -10,7 +10,9 @@ import torch
 from saltern.config import RunConfig, compose_config
 from saltern.data.loading.batches import Share
 from saltern.data.material import Loading, Material
+from saltern.errors import ConfigError
 from saltern.inference.members import Images, Members
+from saltern.inference.predictions import BatchPrediction, build_mean
 from saltern.inference.store import ProbStore
 from saltern.models import SegmentationNet, build_model
 from saltern.models.trained import load_weights, save_weights
@@ -67,12 +69,12 @@ def test_taking_turns_gives_the_same_bits(at_once: int, window: str, paths: list
     assert any(not np.array_equal(together[name], alone[name]) for name in together)
 
 
-@pytest.mark.parametrize("window", [None, 32])
+@pytest.mark.parametrize(("window", "mean"), [(None, "logits"), (32, "probs")])
 def test_presence_is_the_mean_over_networks_and_views_and_the_highest_of_all_windows(
-    window: int | None, paths: list[Path], tmp_path: Path
+    window: int | None, mean: str, paths: list[Path], tmp_path: Path
 ) -> None:
     config = compose_config("run", [*SMALL, f"dataset.root={tmp_path / 'sample'}"])
-    store = stored(tmp_path, paths, f"dataset.window={window or 'null'}")
+    store = stored(tmp_path, paths, f"dataset.window={window or 'null'}", f"inference.mean={mean}")
     material = Material(config.dataset, config.augment)
     parts = [(0, 0), (0, 8), (8, 0), (8, 8)] if window else [(0, 0)]
     side = window or 40
@@ -87,9 +89,42 @@ def test_presence_is_the_mean_over_networks_and_views_and_the_highest_of_all_win
             with torch.no_grad():
                 logits = [[network(view).presence.item() for view in (part, part.flip(-1))] for part in seen]
             said.append((1 / (1 + np.exp(-np.array(logits)))).mean(axis=1).max())
-        found[name] = np.mean(said)
+        odds = np.array(said) / (1 - np.array(said))
+        product = np.prod(odds) ** (1 / len(odds))
+        found[name] = np.mean(said) if mean == "probs" else product / (1 + product)
     assert found == pytest.approx({name: store.presence(name) for name in store}, abs=1e-6)
     assert len(set(found.values())) == 12
+
+
+def test_the_mean_of_networks_is_that_of_their_odds_or_of_their_probabilities(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    """Of odds the geometric one, by hand; and one network alone is what it says under either name, bit for bit."""
+    alone = [stored(tmp_path / path.stem, [path]) for path in paths]
+    plain = stored(tmp_path / "plain", paths[:1], "inference.mean=probs")
+    assert all(np.array_equal(alone[0][name], plain[name]) for name in plain)
+    together = {mean: stored(tmp_path, paths, f"inference.mean={mean}") for mean in ("probs", "logits")}
+    apart = 0.0
+    for name in together["probs"]:
+        each = np.stack([store[name] for store in alone]).astype(np.float64)
+        product = np.prod(each / (1 - each), axis=0) ** (1 / 3)
+        expected = {"probs": each.mean(axis=0), "logits": product / (1 + product)}
+        for mean, store in together.items():
+            np.testing.assert_allclose(store[name].astype(np.float64), expected[mean], atol=1e-3)
+        apart = max(apart, float(np.abs(expected["probs"] - expected["logits"]).max()))
+    assert apart > 1e-4
+
+
+def test_no_network_outvotes_the_others_without_limit_and_sure_ones_stay_sure() -> None:
+    mean = build_mean("logits", 3)
+    said = [BatchPrediction(torch.full((1, 1, 1, 1), value), torch.tensor([value])) for value in (0.0, 0.5, 0.5)]
+    sure = BatchPrediction(torch.ones(1, 1, 1, 1), torch.tensor([0.0]))
+    mixed = mean.of(mean.term(said[0]) + mean.term(said[1]) + mean.term(said[2]), 3)
+    odds = (1e-4 / (1 - 1e-4)) ** (1 / 3)
+    assert mixed.probs.item() == pytest.approx(odds / (1 + odds), rel=1e-3)
+    assert np.float16(mean.of(mean.term(sure), 1).probs.item()) == 1
+    with pytest.raises(ConfigError, match=r"inference.mean: unknown mean 'odds'.*probs, logits"):
+        build_mean("odds", 2)
 
 
 def test_networks_without_the_head_store_no_presence(tmp_path: Path) -> None:

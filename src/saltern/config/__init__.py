@@ -27,6 +27,7 @@ from saltern.config.frozen import (
     recorded_overrides,
     refuse_contradictions,
     reopen,
+    states,
     thaw,
 )
 from saltern.config.losses import LOSS_PARAMS, LossTerm
@@ -108,5 +109,6 @@ __all__ = [
     "register",
     "reopen",
     "resolve",
+    "states",
     "thaw",
 ]

@@ -243,6 +243,7 @@ def _check_inference(inference: InferenceConfig) -> None:
     _require("identity" in inference.views, "inference.views", inference.views, "identity in it")
     for view in inference.views:
         parse_view(view)
+    _one_of(inference.mean, "inference.mean", choices.MEANS)
     _one_of(inference.tune_for, "inference.tune_for", choices.MONITORS)
     good = bool(inference.thresholds) and all(0 < value < 1 for value in inference.thresholds)
     _require(good, "inference.thresholds", inference.thresholds, "numbers between 0 and 1")

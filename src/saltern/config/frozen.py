@@ -216,6 +216,16 @@ def fingerprint(path: Path, parts: Sequence[str]) -> str:
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
 
 
+def states(path: Path, key: str) -> bool:
+    """Whether the config frozen at `path` holds the dotted `key`; an earlier version may not have known it.
+
+    Raises:
+        RunError: see `thaw`.
+    """
+    with _unreadable(path):
+        return key in _flat(OmegaConf.to_container(_load(path)))
+
+
 def _is_below(key: str, parts: Sequence[str]) -> bool:
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
@@ -237,7 +247,10 @@ def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunC
     for config in (before, asked):
         if config.trainer.batch_size == AUTO:
             config.trainer.batch_size = frozen.trainer.batch_size
-    refuse_contradictions(path, contradictions(before, asked))
+    parser = OverridesParser.create()
+    named = [item.key_or_group for item in parser.parse_overrides(overrides)]
+    told = {key: both for key, both in contradictions(frozen, asked).items() if _is_below(key, named)}
+    refuse_contradictions(path, {**told, **contradictions(before, asked)})
     for key in differences(before, asked):  # all of them say where, else they had been refused
         group, _, name = key.rpartition(".")
         source, target = (attrgetter(group)(config) if group else config for config in (asked, frozen))

@@ -75,6 +75,10 @@ class InferenceConfig:
 
     views: list[str] = field(default_factory=lambda: ["identity", "hflip"])
     """Test-time views whose probabilities are averaged: of VIEWS, or one of these at a scale, such as `hflip@0.75`."""
+    mean: str = "probs"
+    """What is averaged over networks (folds, snapshots, the network of all images), of MEANS. `configs/inference` says
+    logits: their mean is about as sure as one network, on which the decision was tuned; that of probabilities is less
+    sure. Runs begun before there was this key are means of probabilities."""
     tune_for: str = "precision_tgs"
     """The out-of-fold score that the decision maximises; of MONITORS."""
     thresholds: list[float] = field(default_factory=lambda: [round(0.2 + 0.02 * step, 2) for step in range(31)])

@@ -14,7 +14,7 @@ from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.material import Loading, Material
 from saltern.inference.predict import Predictor, Seeing, native, predict_rows
-from saltern.inference.predictions import BatchPrediction, Prediction
+from saltern.inference.predictions import BatchPrediction, Prediction, build_mean
 from saltern.inference.store import ProbWriter, clear_shards
 from saltern.inference.tta import build_views
 from saltern.models import SegmentationNet, build_model
@@ -61,6 +61,7 @@ class Members:
         self.paths = list(paths)
         self.blank = build_model(config.model, pretrained=False)
         """A network like the others, without their weights, to be asked what it takes."""
+        self._mean = build_mean(config.inference.mean, len(self.paths))
 
     @property
     def stride(self) -> int:
@@ -95,7 +96,7 @@ class Members:
                 totals = self._added(self.paths[start : start + self.at_once], totals, part)
             for total, batch in zip(totals, part, strict=True):
                 assert total is not None
-                yield from native(batch, total / len(self.paths))
+                yield from native(batch, self._mean.of(total, len(self.paths)))
                 progress.advance(len(batch.rows))
 
     def image_predictions(self, images: Images, progress: Progress) -> Iterator[tuple[int, Prediction]]:
@@ -150,7 +151,8 @@ class Members:
 
     def _predictor(self, paths: Sequence[Path]) -> Predictor:
         networks: list[nn.Module] = [self._loaded(path) for path in paths]
-        return Predictor(self.runtime, networks, seeing(self.config, self.config.inference.views, self.stride))
+        look = seeing(self.config, self.config.inference.views, self.stride)
+        return Predictor(self.runtime, networks, look, self._mean)
 
     def _loaded(self, path: Path) -> SegmentationNet:
         network = build_model(self.config.model, pretrained=False)

@@ -11,7 +11,7 @@ from saltern.data.loading.evaluation import EvalBatch
 from saltern.data.loading.geometry import unfit_probs
 from saltern.data.loading.windows import Blend, plan_windows
 from saltern.errors import RunError
-from saltern.inference.predictions import BatchPrediction, Prediction, higher
+from saltern.inference.predictions import MEANS, BatchPrediction, Mean, Prediction, higher
 from saltern.inference.tta import View
 from saltern.metrics.scores import count_batch
 from saltern.metrics.streaming import StreamingCounts
@@ -34,25 +34,28 @@ class Seeing:
 
 
 class Predictor:
-    """The mean over `networks` and views, taken of probabilities, not of logits or masks.
+    """The `mean` over `networks`, of what each says as the mean of its views' probabilities.
 
     Networks must be on the runtime's device and are put into eval mode.
     """
 
-    def __init__(self, runtime: Runtime, networks: Sequence[nn.Module], seeing: Seeing) -> None:
+    def __init__(
+        self, runtime: Runtime, networks: Sequence[nn.Module], seeing: Seeing, mean: Mean = MEANS["probs"]
+    ) -> None:
         assert networks, "no network to predict with"
         assert seeing.views, "no view to predict from"
         self.runtime = runtime
         self.networks = [network.eval() for network in networks]
         self.seeing = seeing
+        self.mean = mean
 
     def __call__(self, images: Tensor) -> BatchPrediction:
         """What they say of `images` (B, 3, H, W) uint8, on the device."""
-        return self.add(None, images) / len(self.networks)
+        return self.mean.of(self.add(None, images), len(self.networks))
 
     @torch.inference_mode()
     def add(self, total: BatchPrediction | None, images: Tensor) -> BatchPrediction:
-        """`total` plus what each network in turn says, on the device.
+        """`total` plus what each network in turn says, as a term of the mean, on the device.
 
         The order of the additions is that of the networks, so that it does not matter how many are loaded at a time.
 
@@ -62,7 +65,7 @@ class Predictor:
         with enough_memory(EVALUATION, self.runtime.device, "predicting", images.shape):
             images = images.to(self.runtime.device, non_blocking=True)
             for network in self.networks:
-                said = self._one(network, images)
+                said = self.mean.term(self._one(network, images))
                 total = said if total is None else total + said
         assert total is not None
         return total

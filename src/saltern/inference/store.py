@@ -17,6 +17,7 @@ from safetensors.numpy import save
 
 from saltern.errors import RunError
 from saltern.files import atomic
+from saltern.inference.predictions import Prediction
 
 Probs = NDArray[np.float16]
 
@@ -189,6 +190,11 @@ class ProbStore:
         if len(self._opened) > MOST_OPEN:
             self._opened.popitem(last=False)
         return self._opened[shard]
+
+
+def predictions_in(store: ProbStore) -> Iterator[tuple[str, Prediction]]:
+    """(id, what is stored of it), in the order of the store."""
+    return ((name, Prediction(store[name], store.presence(name))) for name in store)
 
 
 def _probability(value: object) -> bool:

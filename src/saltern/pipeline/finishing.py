@@ -6,21 +6,24 @@ from collections.abc import Iterator
 import numpy as np
 
 from saltern.config import VocConfig
+from saltern.data.folds.membership import read_groups
 from saltern.data.source.dataset import samples_of
 from saltern.data.source.truths import Hashes, write_truths
 from saltern.errors import RunError
 from saltern.files import atomic, write_json
 from saltern.inference import tune as tuning
 from saltern.inference.choice import choose
-from saltern.inference.decide import decide, read_decision, write_decision
+from saltern.inference.decide import read_decision, write_decision
 from saltern.inference.estimate import cross_chosen, nested_table, score_table, scores_json
 from saltern.inference.members import Images, Members
-from saltern.inference.store import ProbStore
+from saltern.inference.painted import Painted, paint, resemblance
+from saltern.inference.store import ProbStore, predictions_in
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of
 from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
+from saltern.report.resembling import warnings_of
 from saltern.report.run_page import write_report as write_page
 from saltern.submission import table as submission
 from saltern.submission.table import SubmissionProof
@@ -146,18 +149,30 @@ def _submit(job: Job) -> SubmissionProof:
     job.life.require("predict")
     job.life.forget("submit", "report")
     made_of = job.life.ingredients("submit")
-    decision, store, dataset = read_decision(job.run.decision), ProbStore(job.run.test), job.material.dataset
+    store, dataset = ProbStore(job.run.test), job.material.dataset
+    painted = Painted(read_decision(job.run.decision))
     ids = dataset.submission_ids or list(dataset.test["id"])
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
-        return ((name, decide(store[name], decision, store.presence(name))) for name in store)
+        return ((name, painted.mask(name, said)) for name, said in predictions_in(store))
 
     if isinstance(job.config.dataset, VocConfig):
         write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
     proof = submission.write_submission(job.run.submission, masks(), ids, sizes, job.config.submission)
-    job.life.close("submit", [job.run.submission], made_of)
+    found = resemblance(_painted_out_of_fold(job), painted, read_groups(job.run))
+    for text in warnings_of(found):
+        log.warning("%s: %s", job.run.path, text)
+    write_json(job.run.resemblance, found)
+    job.life.close("submit", [job.run.submission, job.run.resemblance], made_of)
     return proof
+
+
+def _painted_out_of_fold(job: Job) -> Painted:
+    """What the run's decision makes of the images of the trained folds."""
+    counted = set(job.folds["id"][job.folds["fold"].isin(job.trained_folds)])
+    stored = predictions_in(ProbStore(job.run.oof))
+    return paint(((name, said) for name, said in stored if name in counted), read_decision(job.run.decision))
 
 
 def write_report(job: Job) -> None:
@@ -170,5 +185,5 @@ def _report(job: Job) -> None:
     job.life.require("tune")
     job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
-    write_page(job.run, pixels_for_page(job), job.material.coverage)
+    write_page(job.run, pixels_for_page(job), job.material.coverage, _painted_out_of_fold(job).taken)
     job.life.close("report", [job.run.report], made_of)

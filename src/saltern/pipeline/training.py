@@ -40,6 +40,7 @@ from saltern.pipeline.batch_size import settle_batch_size
 from saltern.pipeline.estimating import images_of_leaderboard
 from saltern.pipeline.finishing import finish_run
 from saltern.pipeline.rehearsal import fold_seed, fresh_network, placed, rehearse, require_sampling
+from saltern.pipeline.settled_mean import settle_mean
 from saltern.pipeline.validation import Validation
 from saltern.report.dataset_page import write_dataset_page
 from saltern.report.pictures import write_picture
@@ -90,6 +91,7 @@ def make_folds(job: Job) -> pd.DataFrame:
         )
     with job.life.hold(wait=True):
         settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
+        settle_mean(job)
         job.life.begin({**runtime.environment(job.config.trainer), "overrides": job.overrides})
         return _divide(job)
 
@@ -126,6 +128,7 @@ def train(job: Job, *, finish: bool = True) -> None:
     with job.runtime.group.together():
         with job.held(wait=True):
             settle_batch_size(job, lambda: fresh_network(job, pretrained=False))
+            settle_mean(job)
             job.runtime.group.on_main(_begin, job)
         job.life.refuse_ensemble("train")
         asked = job.config.trainer.folds

@@ -19,6 +19,7 @@ from saltern.report.coverage import extreme
 from saltern.report.facts import all_images_facts, ensemble_facts, facts_of
 from saltern.report.page import Card, Group, Shot, render
 from saltern.report.pictures import Load, picture
+from saltern.report.resembling import read_resembling, taken_note
 from saltern.runs import RunDir
 
 SCORE_NAMES = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
@@ -26,13 +27,17 @@ SHOTS = 12
 """Pictures in each group."""
 
 
-def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None:
+def write_report(
+    run: RunDir, load: Load, coverage: Mapping[str, float], taken: Mapping[str, float] | None = None
+) -> None:
     """Write `report.html` of a run whose stage `tune` is done.
 
     Args:
         run: read: scores.json, decision.json, oof_scores.csv; where they exist also config.yaml, fold_k/metrics.csv.
-        load: gives image, target and out-of-fold probabilities of an id; called for at most 24 images.
+        load: gives image, target and out-of-fold probabilities of an id; called for at most 36 images.
         coverage: share of foreground among the valid pixels of the truth, for every id of oof_scores.csv.
+        taken: id → share above the threshold, of the out-of-fold images that a gate emptied though it is large; None
+            where there are none.
 
     Raises:
         RunError: an artifact is missing or not what its stage writes, or an id has no coverage.
@@ -42,10 +47,12 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float]) -> None
     metrics = read_metrics(run)
     column = MEAN_OF.get(scores["tuned_for"], "iou")
     config_text = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
-    groups = _groups(table, column, decision, load)
+    groups = [*_groups(table, column, decision, load), *_taken(table, column, decision, load, taken or {})]
+    resembling = read_resembling(run)
     context = {
         "name": run.name,
-        "cautions": cautions_of(run),
+        "cautions": [*cautions_of(run), *resembling.warnings],
+        "resembling": resembling,
         "cards": _cards(scores, table),
         "score_names": SCORE_NAMES,
         "tuned_for": scores["tuned_for"],
@@ -200,6 +207,15 @@ def _groups(table: pd.DataFrame, column: str, decision: Decision, load: Load) ->
     return [group for group in groups if group.shots]
 
 
+def _taken(table: pd.DataFrame, column: str, decision: Decision, load: Load, taken: Mapping[str, float]) -> list[Group]:
+    """Images that a gate emptied though much of them is above the threshold, the largest first."""
+    largest = sorted(taken, key=lambda name: (-taken[name], name))[:SHOTS]
+    if not largest:
+        return []
+    rows = table.set_index("id", drop=False).loc[largest]
+    return [Group("Emptied though large", f"{len(taken):,}: {taken_note()}", _shots(rows, column, decision, load))]
+
+
 def _key(groups: list[Group]) -> list[tuple[str, str]]:
     """The kinds of outlines and their words; void only where a picture shows some."""
     kinds = {line.kind for group in groups for shot in group.shots for line in shot.picture.outlines}
@@ -237,6 +253,7 @@ def _files(run: RunDir) -> list[str]:
         run.oof_scores,
         run.truth,
         run.submission,
+        run.resemblance,
     ]
     found = [path for path in named if path.exists()] + sorted(run.path.glob("fold_*/metrics.csv"))
     return [path.relative_to(run.path).as_posix() for path in found]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from saltern.config import RunConfig, contradictions, freeze, recorded_overrides, refuse_contradictions, thaw
+from saltern.config import RunConfig, contradictions, freeze, recorded_overrides, refuse_contradictions, states, thaw
 from saltern.errors import RunError
 from saltern.files import write_json, write_text
 from saltern.runs.held import HeldRun
@@ -53,6 +53,10 @@ class BegunRun(HeldRun):
         if not (run.config.exists() and run.folds.exists()) or (self.config.overwrite and not self._goes_on()):
             return None
         return thaw(run.config)
+
+    def unstated(self, key: str) -> bool:
+        """Whether `begin` would go on with a run whose frozen config, of an earlier version, lacks the dotted `key`."""
+        return self.continued() is not None and not states(self.run.config, key)
 
     def _renew_environment(self, environment: Mapping[str, Any]) -> None:
         """Write `environment.json` again where it is gone or damaged: this call's overrides mean the same config."""

@@ -244,6 +244,11 @@ class RunDir:
         return self.path / "submission.csv"
 
     @property
+    def resemblance(self) -> Path:
+        """What the decision paints on the test beside what it paints out of fold."""
+        return self.path / "resemblance.json"
+
+    @property
     def voc_results(self) -> Path:
         """VOC result PNGs, in the tree that VOC's server expects."""
         return self.path / "results" / "VOC2012" / "Segmentation" / "comp6_test_cls"

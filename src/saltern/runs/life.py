@@ -178,11 +178,10 @@ class Life(BegunRun):
     def forget(self, *stages: str) -> None:
         """Delete what the last of these stages wrote, where something under it is about to change."""
         self._still_ours()
-        artifacts = {"submit": self.run.submission, "report": self.run.report}
+        artifacts = {"submit": [self.run.submission, self.run.resemblance], "report": [self.run.report]}
         for stage in stages:
-            self.run.seal(stage).unlink(missing_ok=True)
-            if stage in artifacts:
-                artifacts[stage].unlink(missing_ok=True)
+            for path in (self.run.seal(stage), *artifacts.get(stage, [])):
+                path.unlink(missing_ok=True)
 
     def _trained(self) -> list[Path]:
         """The seals of what training has given."""

@@ -12,11 +12,14 @@ from saltern.errors import RunError
 from saltern.files import MEND, read_as, sha256, write_json
 from saltern.runs.folder import RunDir
 
+_PREDICTION = ("inference.views", "inference.mean")
+"""What decides how networks become probabilities."""
+
 SETTINGS: dict[str, tuple[str, ...]] = {
     "folds": ("dataset", "folds"),
-    "fold": ("seed", "dataset", "augment", "model", "schedule", "optim", "trainer", "inference.views"),
+    "fold": ("seed", "dataset", "augment", "model", "schedule", "optim", "trainer", *_PREDICTION),
     "tune": ("inference",),
-    "predict": ("dataset", "model", "inference.views"),
+    "predict": ("dataset", "model", *_PREDICTION),
     "submit": ("submission",),
     "report": (),
     "ensemble": (),
