@@ -25,13 +25,14 @@ PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false
 MOST_NAMES = 20
 """A literal table with more names than this stands at the end of the page."""
 
-HEAD = """<!-- Written by docs/reference.py (`make docs`). Change the strings under the fields in src/saltern/config instead. -->
+HEAD = """<!-- Written by docs/reference.py (`make docs`). Change the strings under fields in src/saltern/config. -->
 
 # Every key
 
 Each key of the configuration, with its type, its default and its meaning, as the program itself has them.
-On the command line a key is written with its full name, as in `make train trainer.batch_size=32`. A *choice* of a group is a
-file under `configs/`; it sets several keys at once, as in `make train folds=group`, and each of them can be overridden beside it.
+On the command line a key is written with its full name, as in `make train trainer.batch_size=32`. A *choice* of a group
+is a file under `configs/`. It sets several keys at once, as in `make train augment=light`, and each of them can be
+overridden beside it.
 
 A default of *required* means that the key has none: it comes from the choice of its group, or has to be given.
 """
@@ -144,7 +145,7 @@ def _escaped(text: str) -> str:
             return f"[{match[0]}](#{match[0].lower()})"
         return ", ".join(f"`{name}`" for name in names)
 
-    return re.sub(r"\b[A-Z][A-Z0-9_]+\b", table, re.sub(r"([*<>\[\]])", r"\\\1", text))
+    return re.sub(r"\b[A-Z][A-Z0-9_]+\b", table, re.sub(r"([\\*<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text))
 
 
 def _table(keys: list[Key]) -> str:

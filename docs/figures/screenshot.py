@@ -1,4 +1,4 @@
-"""Photograph a page in Chromium: `python docs/figures/screenshot.py outputs/sample/report.html docs/figures/page.png`."""
+"""Photograph a page in Chromium: `python docs/figures/screenshot.py PAGE PICTURE`."""
 
 import argparse
 import shutil

@@ -1,8 +1,8 @@
 """Draw a small competition, "ponds from the air", as an archive: `python docs/tutorial/draw_ponds.py data/ponds.zip`.
 
-Nothing in it is real. It is laid out unlike any data set that Saltern knows: JPEG photographs of two sizes, masks of 0 and 255
-in a folder of their own and with a name of their own, flights whose photographs resemble each other, run lengths along the
-rows. The answer, which a competition would keep, goes to `<archive without .zip>_answer.csv`.
+Nothing in it is real. It is laid out unlike any data set that Saltern knows: JPEG photographs of two sizes, masks of 0
+and 255 with a folder and names of their own, flights whose photographs resemble each other, run lengths along the rows.
+The answer, which a competition would keep, goes to `<archive without .zip>_answer.csv`.
 """
 
 import argparse
