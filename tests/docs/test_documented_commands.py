@@ -67,7 +67,7 @@ def tiny(config: Any) -> list[str]:
         if phase.warmup_epochs:
             short.append(f"schedule.phases.{name}.warmup_epochs=0")
     if config.dataset.layout == "sample":
-        short += ["dataset.train=24", "dataset.test=6", "dataset.side=32"]
+        short += ["dataset.train=24", "dataset.test=40", "dataset.side=32"]
     if config.dataset.train_crop is not None:
         short.append("dataset.train_crop=[32,32]")
     return short
