@@ -105,7 +105,8 @@ def _type(annotation: Any) -> str:
     if get_origin(annotation) is None and get_args(annotation) == ():
         return "keys" if is_dataclass(annotation) else PLAIN[annotation]
     if get_origin(annotation) is list:
-        return f"list of {_type(get_args(annotation)[0])}"
+        inner = _type(get_args(annotation)[0])
+        return f"list of {inner}s" if inner.endswith("number") else f"list of {inner}"
     if get_origin(annotation) is dict:
         return f"name → {_type(get_args(annotation)[1])}"
     return " or ".join("null" if item is NoneType else _type(item) for item in get_args(annotation))

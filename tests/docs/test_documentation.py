@@ -69,7 +69,7 @@ def test_a_key_by_hand() -> None:
     assert "| `folds.n` | whole number | `5` | Number of folds, at least 2; `predefined` and `file`" in page
     assert "| `optim.name` | text | *required* | One of `adamw`, `adam`, `sgd`. |" in page
     assert "| `trainer.early_stop` | whole number or null | `null` |" in page
-    assert "| `inference.thresholds` | list of number | `0.2` … `0.8`, 31 values |" in page
+    assert "| `inference.thresholds` | list of numbers | `0.2` … `0.8`, 31 values |" in page
     assert "| `model.encoder` | text | *required* | One of [ENCODERS](#encoders), or `tu-NAME`" in page
 
 

@@ -77,6 +77,10 @@ def output_of(words: list[str], folder: Path) -> subprocess.CompletedProcess[str
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
 
 
+FEWER = {"docs/tutorial/draw_ponds.py": ["--photographs", "3"]}
+"""What makes a program of a page, other than a script, a matter of seconds."""
+
+
 class Reader:
     """Gives the commands of a page one after the other, as a reader would, with runs of seconds."""
 
