@@ -12,7 +12,7 @@ STAMP  := $(VENV)/.installed
 export PYTHONUNBUFFERED := 1
 
 STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score validate runs
-DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
+DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures docs clean
 
 .DEFAULT_GOAL := help
 .PHONY: $(STAGES) $(DEVELOPMENT)
@@ -113,5 +113,9 @@ bench: $(STAMP)     ## every benchmark, both sides in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 figures: $(STAMP)   ## draw the figures of docs/losses.md
 	$(BIN)/python docs/figures/draw.py
+docs: $(STAMP)      ## build the documentation as a site: docs/_build/html/index.html
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo 'docs/_build/html/index.html'
 clean:              ## delete the virtual environment and all caches; data and outputs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info

@@ -34,6 +34,7 @@ class DatasetConfig:
     while all of a table fit into cache_mb, else in a file. `device`: as auto, and for training on the device too, where
     batches are then cut and augmented; for images of one size and the transforms of DEVICE_TRANSFORMS."""
     cache_mb: int = 4096
+    """Megabytes of decoded images that `auto` keeps in memory."""
     cache_dir: str | None = None
     """Where cache files go; null: $XDG_CACHE_HOME/saltern, that is ~/.cache/saltern."""
 
@@ -50,6 +51,7 @@ class SampleConfig(DatasetConfig):
     side: int = 64
     """Height and width of every image, pixels."""
     seed: int = 0
+    """Another seed draws another data set."""
 
 
 @dataclass(kw_only=True)
@@ -102,10 +104,13 @@ class SubmissionConfig:
     """The form of the CSV; the defaults are those of the TGS competition."""
 
     id_column: str = "id"
+    """Title of the column with the images' ids."""
     mask_column: str = "rle_mask"
+    """Title of the column with the run lengths."""
     order: str = "column"
     """Pixels are counted down the columns (`column`) or along the rows (`row`)."""
     index_base: int = 1
+    """The number of the first pixel, 0 or 1."""
     empty: str = ""
     """What stands for an empty mask."""
     relative: bool = False

@@ -22,13 +22,17 @@ class EnsembleConfig:
     """Several finished runs → a new run folder."""
 
     name: str = MISSING
+    """The new run, in `outputs/<name>`."""
     runs: list[str] = MISSING
+    """Names of the runs, at least two."""
     weights: list[float] | None = None
     """One positive number a run; null: equal."""
     outputs: str = "outputs"
+    """Folder of all runs."""
     root: str | None = None
     """Where the data set lies now; null: where the runs found it."""
     overwrite: bool = False
+    """Make the ensemble anew in place of the run that has this name."""
     insist: bool = False
     """Average runs over images whose files differ (not their truths), or of folds that divide the images differently;
     the report says so at its top."""
@@ -39,8 +43,11 @@ class CompareConfig:
     """Two or more runs side by side; the first is the baseline."""
 
     name: str = MISSING
+    """The page is `outputs/compare/<name>/report.html`."""
     runs: list[str] = MISSING
+    """Names of the runs, at least two."""
     outputs: str = "outputs"
+    """Folder of all runs."""
     root: str | None = None
     """Where the data set lies now; null: where the runs found it."""
     score: str = "precision_tgs"
@@ -58,6 +65,7 @@ class SeedsConfig:
     seeds: list[int] = MISSING
     """Different whole numbers of 0 or more; the run's own seed is there already."""
     outputs: str = "outputs"
+    """Folder of all runs."""
     root: str | None = None
     """Where the data set lies now; null: where the run found it."""
 
@@ -67,7 +75,9 @@ class ScoreConfig:
     """A submission CSV against a truth CSV of the same form."""
 
     submission: str = MISSING
+    """The CSV that is graded."""
     truth: str = MISSING
+    """The CSV with the right answer, in the same form."""
     images: str | None = None
     """Folder of the images, whose sizes say where a mask ends; null: test/images beside the truth, if there is one."""
     outside: str = "error"

@@ -28,6 +28,7 @@ class ModelConfig:
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     """Per channel (RGB), of images scaled to [0, 1]; the default is ImageNet's."""
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    """Per channel, likewise. Both belong to `encoder_weights`: give those that the weights were trained with."""
     heads: HeadsConfig = field(default_factory=HeadsConfig)
 
 

@@ -46,7 +46,9 @@ class TransformConfig:
     """One albumentations transform: `name` and its arguments, checked against the library."""
 
     name: str = MISSING
+    """One of TRANSFORMS, each as albumentations has it."""
     args: dict[str, Any] = field(default_factory=dict)
+    """Its arguments, such as {p: 0.5}; what is not given keeps albumentations' default."""
 
 
 @dataclass(kw_only=True)
@@ -64,6 +66,7 @@ class AugmentConfig:
     """What is done to training images, in order; never to validation or test images."""
 
     transforms: list[TransformConfig] = field(default_factory=list)
+    """One after the other. A list on the command line replaces that of the choice."""
     batch: BatchMixConfig = field(default_factory=BatchMixConfig)
     """After the transforms, where the batch is on the device."""
 
@@ -104,7 +107,9 @@ class RunConfig:
     name: str = MISSING
     """The run folder is `outputs/<name>`."""
     outputs: str = "outputs"
+    """Folder of all runs; relative to the folder `make` is called in."""
     seed: int = 0
+    """Of the first weights, the order of the images, augmentation and dropout. The folds have a seed of their own."""
     overwrite: bool = False
     """Start a run anew in place of the one that has this name."""
     dataset: DatasetConfig = MISSING

@@ -18,6 +18,7 @@ class PhaseConfig:
     """A stretch of epochs with one loss and one learning-rate curve, so the two cannot fall out of step."""
 
     epochs: int = MISSING
+    """Number of epochs; in each, every training image is seen once (but for `sampling`)."""
     loss: Any = MISSING
     """Loss name → weight, or → {weight: …, parameters …}; or as text, `0.9*lovasz_hinge+0.1*bce`."""
     lr: float = MISSING
@@ -88,17 +89,20 @@ class TrainerConfig:
     """Images an optimizer step sees per device and accumulation step; `auto`: as many as memory holds, and as leave an
     epoch ten steps. It is found once, when a run begins; `config.yaml` holds the number."""
     eval_batch_size: int = 32
+    """Images that validation and prediction take at a time; it changes memory and speed, not the results."""
     workers: int = 0
     """Loader processes per device; images are cached in memory, so 0 is right on small machines."""
     precision: str = "auto"
     """One of PRECISIONS; auto is bf16 where the hardware has it, fp16 with loss scaling on older GPUs, else fp32."""
     channels_last: bool = True
+    """Lay images out in memory with the channels last, which most hardware computes faster."""
     compile: bool = False
     """Compile the network for whole training batches by `torch.compile`: faster steps, after minutes at a fold's start.
     Where it cannot be compiled a warning says why, and it is trained without."""
     accumulate: int = 1
     """Batches per optimizer step."""
     clip_grad_norm: float | None = 1.0
+    """Gradients whose norm, over all weights, is larger are shrunk to it; null: never."""
     ema_decay: float | None = None
     """Score and keep the moving average of the weights over optimizer steps: the share of it that a step leaves, such
     as 0.99 (half of it forgotten in 69 steps); null: the weights themselves."""
@@ -123,7 +127,9 @@ class TrainerConfig:
     accelerator: str = "auto"
     """auto, cpu or cuda."""
     devices: int = 1
+    """GPUs of each machine (or processes, on a CPU) that train a fold together."""
     nodes: int = 1
+    """Machines that train a fold together; each is started by a launcher such as torchrun."""
     checkpointing: bool = False
     """Keep the input of a network's blocks alone for the backward pass, and compute each again in it: less memory for
     about a third more time. The results stay what they are."""
