@@ -7,6 +7,7 @@ from typing import Any
 
 from saltern.config import ALL_IMAGES
 from saltern.errors import RunError
+from saltern.files import delete
 from saltern.runs.begun import BegunRun
 from saltern.runs.folder import FoldName
 from saltern.runs.seals import AllSeal, Digests, EnsembleSeal, FoldSeal
@@ -183,6 +184,8 @@ class Life(BegunRun):
             self.run.seal(stage).unlink(missing_ok=True)
             if stage in artifacts:
                 artifacts[stage].unlink(missing_ok=True)
+            if stage == "report":
+                delete(self.run.report_tiles)
 
     def _trained(self) -> list[Path]:
         """The seals of what training has given."""
