@@ -198,6 +198,26 @@ def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[n
     return canvas.svg
 
 
+def wins_by_coverage(coverage: NDArray[np.float64], differences: NDArray[np.float64], run: str) -> str:
+    """In each coverage bin the shares of images that `run` scores higher, alike and lower, and the number of images."""
+    bins = coverage_bins(coverage)
+    with drawing("Better, equal, worse by coverage", salt=run) as canvas:
+        axes = canvas.axes
+        present = np.unique(bins)
+        bottom = np.zeros(len(present))
+        for index, word, chosen in ((2, "better", differences > 0), (6, "equal", differences == 0),
+                                    (4, "worse", differences < 0)):  # fmt: skip
+            shares = np.array([100 * chosen[bins == number].mean() for number in present])
+            alpha = 0.35 if word == "equal" else 1
+            axes.bar(present, shares, 0.78, bottom, color=color(index), alpha=alpha, label=word)
+            bottom += shares
+        _label_bins(axes, bins)
+        axes.set_ylabel("% of images")
+        axes.grid(axis="x", visible=False)
+        canvas.figure.legend(loc="outside lower center", ncols=3)
+    return canvas.svg
+
+
 def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """Mean differences to the baseline with their intervals: (name, mean, low, high), one line each."""
     with drawing("Mean difference, 95 % interval", height=max(1.9, 1.2 + 0.42 * len(rows))) as canvas:

@@ -10,7 +10,7 @@ Only valid pixels count; `tp` are those that are foreground in truth and mask, a
 
 Near is within 2 % of the image's diagonal, rounded and at least one pixel, counted in steps to any of the eight
 neighbours, on either side. It is the band of the Boundary IoU (Cheng et al., arXiv 2103.16562). The edge of the image
-is no border.
+is no border. An object that is thinner than the band lies in it as a whole.
 """
 
 import math

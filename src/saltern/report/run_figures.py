@@ -122,8 +122,8 @@ def evidence_chapter(
 def area_grid(
     statistics: Statistics, areas: Sequence[int], decision: Decision, score: str
 ) -> tuple[NDArray[np.float64], list[float]]:
-    """(areas, thresholds) of `score` of all images with the gates of `decision`; and the thresholds, from 0.1 to 0.9."""
-    wanted = [round(0.02 * number, 2) for number in range(5, 46)]
+    """(areas, thresholds) of `score` of all images with the gates of `decision`, and the thresholds, 0.2 to 0.8."""
+    wanted = [round(0.02 * number, 2) for number in range(10, 41)]
     points = [[replace(decision, threshold=level, min_area=area) for level in wanted] for area in areas]
     rows = [[summarise(counts_at(statistics, point))[score] for point in row] for row in points]
     return np.array(rows), wanted

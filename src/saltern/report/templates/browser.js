@@ -7,7 +7,7 @@ const place = document.getElementById("browser");
 const find = name => place.querySelector(`[data-part="${name}"]`);
 const number = (value, digits = 3) => value.toFixed(digits);
 const percent = value => `${(100 * value).toFixed(1)} %`;
-const PAGE = 48;
+const PAGE = 24;
 
 const state = { kind: "", page: 0, level: page.start, chosen: [], open: -1, turn: 0 };
 const look = () => ({ outlines: find("outlines").checked, heat: find("heat").checked });
@@ -160,7 +160,7 @@ function tell() {
   find("summary").textContent = count ? `${count.toLocaleString("en")} of ${columns.id.length.toLocaleString("en")} images, `
     + `mean ${page.score} ${number(mean, 4)} at the tuned decision` : "";
   put(find("dot"), curvePoint(state.level));
-  find("reset").hidden = state.level === page.start;
+  find("reset").style.visibility = state.level === page.start ? "hidden" : "visible";
 }
 
 function curvePoint(level) {
@@ -209,9 +209,9 @@ async function paint() {
 
 function facts(image, tile) {
   const lines = Object.keys(SCORES).map(name => [name, `${number(scoreOf(image, tile, name), 4)}`
-    + (atStart() || !tile ? "" : `, ${number(columns[name][image], 4)} at the tuned decision`)]);
-  lines.push(["kind of error", `${value(image, "kind")} (at the decision)`], ["truth", percent(columns.coverage[image])],
-             ["mask", `${percent(columns.share[image])} (at the decision)`], ["fold", columns.fold[image]]);
+    + (atStart() || !tile ? "" : ` (tuned: ${number(columns[name][image], 4)})`)]);
+  lines.push(["kind of error", `${value(image, "kind")} at the decision`], ["truth", percent(columns.coverage[image])],
+             ["mask", `${percent(columns.share[image])} at the decision`], ["fold", columns.fold[image]]);
   if (columns.group && columns.group[image]) lines.push(["group", columns.group[image]]);
   lines.push(["doubtful pixels", percent(columns.doubt[image])], ["highest probability", number(columns.peak[image])]);
   if (columns.presence) lines.push(["presence", number(columns.presence[image])]);
@@ -236,7 +236,7 @@ function ownCurve(tile) {  // counts of all levels from one histogram of the map
     tp += kinds[1][level + 1];
     fp += kinds[0][level + 1];
     area = area + kinds[0][level + 1] + kinds[1][level + 1] + kinds[2][level + 1];
-    const score = SCORES[page.score](emptied(page, tile.image, area) ? [0, 0, positives] : [tp, fp, positives - tp]);
+    const score = SCORES.iou(emptied(page, tile.image, area) ? [0, 0, positives] : [tp, fp, positives - tp]);
     points.unshift([curvePoint(level)[0], 95 - 90 * score]);
   }
   inside("line").setAttribute("d", points.map((point, level) => `${level ? "L" : "M"}${point.join(" ")}`).join(""));
@@ -295,6 +295,7 @@ function listen() {
     state.open = -1;
     tile?.focus();
   });
+  window.addEventListener("beforeprint", () => { for (const button of find("tiles").children) draw(button); });
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 }
 
