@@ -36,13 +36,14 @@ def threshold_area(
     grid: NDArray[np.float64], thresholds: Sequence[float], areas: Sequence[int], decision: Decision, score: str
 ) -> str:
     """`grid` (areas, thresholds) of a score as a map; the decision is marked where the map holds it."""
-    with drawing(f"{score} by threshold and minimum area") as canvas:
+    with drawing("Score by threshold and minimum area") as canvas:
         axes = canvas.axes
         rows = np.arange(len(areas) + 1) - 0.5
         middles = (np.asarray(thresholds[1:]) + np.asarray(thresholds[:-1])) / 2
         wide = [2 * thresholds[0] - middles[0], *middles, 2 * thresholds[-1] - middles[-1]]
         drawn = axes.pcolormesh(wide, rows, grid, cmap=BLUES, rasterized=True)
-        canvas.figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02).outline.set_visible(False)
+        bar = canvas.figure.colorbar(drawn, ax=axes, shrink=0.9, pad=0.02, label=score)
+        bar.outline.set_visible(False)
         if decision.min_area in areas:
             place = list(areas).index(decision.min_area)
             axes.plot([decision.threshold], [place], "o", color=color(1), markersize=9, markeredgecolor=INK)
