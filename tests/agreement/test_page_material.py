@@ -12,7 +12,7 @@ from small_members import ensemble, reopened
 
 from saltern import pipeline
 from saltern.inference.decide import NEUTRAL, decide, read_decision
-from saltern.inference.store import ProbStore, ProbWriter
+from saltern.inference.store import ProbStore
 from saltern.pipeline import page_material
 from saltern.report.survey import disagreement
 
@@ -55,8 +55,6 @@ def test_a_single_run_says_why_nobody_disagrees_and_looks_at_the_test(place: Pat
 
 def test_test_images_whose_probabilities_are_stale_are_looked_at_without(place: Path) -> None:
     job = reopened(place, "a")
-    with ProbWriter(job.run.test, "more") as writer:
-        writer.add("new", np.zeros((2, 2), np.float16))
     job.run.seal("predict").unlink()
     found = page_material.look_at_test(job, NEUTRAL)
     assert found.table["share"].isna().all()
