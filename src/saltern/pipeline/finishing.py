@@ -22,6 +22,7 @@ from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of
 from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
+from saltern.pipeline.page_material import beside_page
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.resembling import warnings_of
 from saltern.report.run_page import write_report as write_page
@@ -185,5 +186,7 @@ def _report(job: Job) -> None:
     job.life.require("tune")
     job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
-    write_page(job.run, pixels_for_page(job), job.material.coverage, _painted_out_of_fold(job).taken)
-    job.life.close("report", [job.run.report], made_of)
+    files = write_page(
+        job.run, pixels_for_page(job), job.material.coverage, beside_page(job, _painted_out_of_fold(job).taken)
+    )
+    job.life.close("report", files, made_of)

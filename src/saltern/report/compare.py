@@ -152,6 +152,7 @@ def _section(
     drawn = [
         figures.difference_histogram(change, entry.run),
         figures.difference_by_coverage(shares, change, entry.run),
+        figures.wins_by_coverage(shares, change, entry.run),
     ]
     return {
         "comparison": entry,
@@ -162,13 +163,12 @@ def _section(
 
 def _shot(row: dict[Any, Any], first: Member, other: Member) -> Shot:
     before, after = first.load(row["id"]), other.load(row["id"])
-    masks = {
-        "base": decide(before.probs, first.decision, before.presence),
-        "mask": decide(after.probs, other.decision, after.presence),
-    }
+    base = decide(before.probs, first.decision, before.presence)
+    mask = decide(after.probs, other.decision, after.presence)
     return Shot(
         id=row["id"],
-        picture=picture(after.image, masks, after.target),
+        picture=picture(after.image, {"base": base}, after.target),
+        beside=picture(after.image, {"mask": mask}, after.target),
         score=f"{row['change']:+.2f}",
         caption=f"{row['before']:.2f} → {row['before'] + row['change']:.2f}",
         note=f"truth {100 * row['coverage']:.1f} %",

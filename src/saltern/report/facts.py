@@ -15,6 +15,15 @@ class Fact:
     value: str
 
 
+def phases_in(config_text: str) -> dict[str, str]:
+    """Name of a phase → what it does, in words; empty for text that is no configuration."""
+    return {
+        fact.label.removeprefix("phase "): fact.value
+        for fact in facts_of(config_text)
+        if fact.label.startswith("phase ")
+    }
+
+
 def facts_of(config_text: str) -> list[Fact]:
     """What a reader asks first of `config.yaml`: data, model, phases, folds and so on; what it lacks is left out.
 

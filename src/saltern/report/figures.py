@@ -10,16 +10,15 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from saltern.report.coverage import NAMES, coverage_bins
 
-SERIES = ("#4a7fdb", "#e07b39", "#1f9e89", "#b05cc6", "#d1495b", "#8a8d3a", "#6d7f95", "#3aa0c9")
-"""Colours of data, readable on white and on near-black."""
+SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#8a94a3", "#b39b00")
+"""Colours of data, which the colour-blind tell apart too (Okabe and Ito, jfly.uni-koeln.de/color), on white and on
+near-black; the last two, a grey and their yellow made darker, are ours."""
 
 INK, MUTED, LINE = "#010203", "#010204", "#010205"
 """Stand-ins that become the page's CSS variables."""
@@ -56,7 +55,7 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-class _Canvas:
+class Canvas:
     """A figure being drawn; `svg` holds its text after the drawing context is left."""
 
     def __init__(self, width: float, height: float) -> None:
@@ -66,10 +65,13 @@ class _Canvas:
 
 
 @contextmanager
-def _drawing(title: str, salt: str = "", height: float = 3.1) -> Iterator[_Canvas]:
-    """`salt` tells figures of one title apart on a page: the names inside an SVG are made from both."""
+def drawing(title: str, salt: str = "", height: float = 3.1) -> Iterator[Canvas]:
+    """Draw a figure of the page; its text is there after the context is left.
+
+    `salt` tells figures of one title apart on a page: the names inside an SVG are made from both.
+    """
     with mpl.rc_context({**_STYLE, "svg.hashsalt": f"{title} {salt}"}):
-        canvas = _Canvas(4.7, height)
+        canvas = Canvas(4.7, height)
         canvas.axes.set_title(title)
         yield canvas
         text = StringIO()
@@ -96,51 +98,15 @@ class Point:
     score: float
 
 
-def learning_curve(metrics: Mapping[int, pd.DataFrame], column: str, title: str, best: Mapping[int, int]) -> str:
-    """One score by epoch, a line a fold; a phase begins at a dashed line, a dot marks a fold's `best` epoch."""
-    with _drawing(title) as canvas:
-        axes = canvas.axes
-        for index, (fold, table) in enumerate(metrics.items()):
-            if column in table:
-                marker = "o" if table[column].count() == 1 else None
-                axes.plot(table["epoch"], table[column], color=_color(index), label=f"fold {fold}", marker=marker)
-                kept = table[table["epoch"] == best.get(fold)]
-                axes.plot(kept["epoch"], kept[column], "o", color=_color(index), markersize=6, markeredgecolor=INK)
-        _mark_phases(axes, max(metrics.values(), key=len))
-        axes.set_title(title, pad=22)
-        axes.set_xlabel("epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
-        if len(metrics) > 1:
-            canvas.figure.legend(loc="outside lower center", ncols=5)
-    return canvas.svg
-
-
-def _mark_phases(axes: Axes, table: pd.DataFrame) -> None:
-    changed = table["phase"].ne(table["phase"].shift())
-    for number, (epoch, name) in enumerate(zip(table["epoch"][changed], table["phase"][changed], strict=True)):
-        start = epoch - 0.5 if number else epoch
-        if number:
-            axes.axvline(start, color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        axes.annotate(
-            f" {name}",
-            (start, 1),
-            xycoords=("data", "axes fraction"),
-            va="bottom",
-            fontsize=9,
-            color=MUTED,
-            annotation_clip=False,
-        )
-
-
 def threshold_curve(curve: Mapping[str, Sequence[float]], names: Sequence[str], chosen: Point) -> str:
     """Every score by threshold, with the chosen threshold marked on the score it was tuned for (`names[0]`)."""
-    with _drawing("Score by threshold") as canvas:
+    with drawing("Score by threshold") as canvas:
         axes = canvas.axes
         for index, name in enumerate(names):
             width = 2.4 if index == 0 else 1.2
-            axes.plot(curve["threshold"], curve[name], color=_color(index), label=name, linewidth=width)
+            axes.plot(curve["threshold"], curve[name], color=color(index), label=name, linewidth=width)
         axes.axvline(0.5, color=MUTED, linewidth=1, linestyle=(0, (1, 3)))
-        axes.plot([chosen.threshold], [chosen.score], "o", color=_color(0), markersize=9, markeredgecolor=INK)
+        axes.plot([chosen.threshold], [chosen.score], "o", color=color(0), markersize=9, markeredgecolor=INK)
         place = np.interp(chosen.threshold, [min(curve["threshold"]), max(curve["threshold"])], [0, 1])
         axes.annotate(
             f"{chosen.threshold:g} → {chosen.score:.4f}",
@@ -159,16 +125,16 @@ def threshold_curve(curve: Mapping[str, Sequence[float]], names: Sequence[str], 
 def score_by_coverage(coverage: NDArray[np.float64], scores: NDArray[np.float64], name: str) -> str:
     """Every image as a dot, spread over its coverage bin, with each bin's mean as a bar's end and its count beneath."""
     bins = coverage_bins(coverage)
-    with _drawing(f"{name} by coverage") as canvas:
+    with drawing(f"{name} by coverage") as canvas:
         axes = canvas.axes
         present = np.unique(bins)
         means = [scores[bins == number].mean() for number in present]
-        axes.bar(present, means, width=0.78, color=_color(0), alpha=0.28)
+        axes.bar(present, means, width=0.78, color=color(0), alpha=0.28)
         spread = np.random.default_rng(0).uniform(-0.32, 0.32, len(scores))
         size = float(np.clip(2500 / len(scores), 2, 14))
-        axes.scatter(bins + spread, scores, s=size, color=_color(0), alpha=0.45, linewidths=0, rasterized=True)
+        axes.scatter(bins + spread, scores, s=size, color=color(0), alpha=0.45, linewidths=0, rasterized=True)
         for number, mean in zip(present, means, strict=True):
-            axes.plot([number - 0.39, number + 0.39], [mean, mean], color=_color(1), linewidth=2.4)
+            axes.plot([number - 0.39, number + 0.39], [mean, mean], color=color(1), linewidth=2.4)
         _label_bins(axes, bins)
         axes.set_ylim(-0.04, 1.04)
         axes.grid(axis="x", visible=False)
@@ -183,7 +149,7 @@ def _label_bins(axes: Axes, bins: NDArray[np.int64]) -> None:
 
 def score_histogram(scores: NDArray[np.float64], empty_truth: NDArray[np.bool_], name: str) -> str:
     """How many images have which score; those with an empty truth in a colour of their own."""
-    with _drawing(f"Images by {name}") as canvas:
+    with drawing(f"Images by {name}") as canvas:
         axes = canvas.axes
         edges = np.linspace(-0.05, 1.05, 12)
         axes.hist(
@@ -191,7 +157,7 @@ def score_histogram(scores: NDArray[np.float64], empty_truth: NDArray[np.bool_],
             bins=edges.tolist(),
             stacked=True,
             rwidth=0.86,
-            color=[_color(0), _color(1)],
+            color=[color(0), color(1)],
             label=["truth has foreground", "truth is empty"],
         )
         axes.set_xlabel(name)
@@ -204,11 +170,11 @@ def score_histogram(scores: NDArray[np.float64], empty_truth: NDArray[np.bool_],
 def difference_histogram(differences: NDArray[np.float64], run: str) -> str:
     """How many images gained or lost how much; images without a change are not drawn."""
     changed = differences[differences != 0]
-    with _drawing("Change per image", salt=run) as canvas:
+    with drawing("Change per image", salt=run) as canvas:
         axes = canvas.axes
         edges = np.linspace(-1.025, 1.025, 42)
         for index, part in ((2, changed[changed > 0]), (4, changed[changed < 0])):
-            axes.hist(part, bins=edges.tolist(), rwidth=0.9, color=_color(index))
+            axes.hist(part, bins=edges.tolist(), rwidth=0.9, color=color(index))
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_xlabel("change of the score")
         axes.set_ylabel("images")
@@ -219,27 +185,47 @@ def difference_histogram(differences: NDArray[np.float64], run: str) -> str:
 def difference_by_coverage(coverage: NDArray[np.float64], differences: NDArray[np.float64], run: str) -> str:
     """The mean difference in each coverage bin with twice its standard error, and the number of images."""
     bins = coverage_bins(coverage)
-    with _drawing("Mean change by coverage", salt=run) as canvas:
+    with drawing("Mean change by coverage", salt=run) as canvas:
         axes = canvas.axes
         for number in np.unique(bins):
             part = differences[bins == number]
             error = 2 * part.std(ddof=1) / np.sqrt(len(part)) if len(part) > 1 else 0.0
-            color = _color(2 if part.mean() >= 0 else 4)
-            axes.errorbar([number], [part.mean()], yerr=error, fmt="o", color=color, capsize=3, markersize=6)
+            shade = color(2 if part.mean() >= 0 else 4)
+            axes.errorbar([number], [part.mean()], yerr=error, fmt="o", color=shade, capsize=3, markersize=6)
         axes.axhline(0, color=MUTED, linewidth=1)
         _label_bins(axes, bins)
         axes.grid(axis="x", visible=False)
     return canvas.svg
 
 
+def wins_by_coverage(coverage: NDArray[np.float64], differences: NDArray[np.float64], run: str) -> str:
+    """In each coverage bin the shares of images that `run` scores higher, alike and lower, and the number of images."""
+    bins = coverage_bins(coverage)
+    with drawing("Better, equal, worse by coverage", salt=run) as canvas:
+        axes = canvas.axes
+        present = np.unique(bins)
+        bottom = np.zeros(len(present))
+        for index, word, chosen in ((2, "better", differences > 0), (6, "equal", differences == 0),
+                                    (4, "worse", differences < 0)):  # fmt: skip
+            shares = np.array([100 * chosen[bins == number].mean() for number in present])
+            alpha = 0.35 if word == "equal" else 1
+            axes.bar(present, shares, 0.78, bottom, color=color(index), alpha=alpha, label=word)
+            bottom += shares
+        _label_bins(axes, bins)
+        axes.set_ylabel("% of images")
+        axes.grid(axis="x", visible=False)
+        canvas.figure.legend(loc="outside lower center", ncols=3)
+    return canvas.svg
+
+
 def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     """Mean differences to the baseline with their intervals: (name, mean, low, high), one line each."""
-    with _drawing("Mean difference, 95 % interval", height=max(1.9, 1.2 + 0.42 * len(rows))) as canvas:
+    with drawing("Mean difference, 95 % interval", height=max(1.9, 1.2 + 0.42 * len(rows))) as canvas:
         axes = canvas.axes
         for place, (_, mean, low, high) in enumerate(rows):
-            color = _color(2) if low > 0 else _color(4) if high < 0 else _color(6)
-            axes.plot([low, high], [place, place], color=color, linewidth=3, solid_capstyle="round")
-            axes.plot([mean], [place], "o", color=color, markersize=8)
+            shade = color(2) if low > 0 else color(4) if high < 0 else color(6)
+            axes.plot([low, high], [place, place], color=shade, linewidth=3, solid_capstyle="round")
+            axes.plot([mean], [place], "o", color=shade, markersize=8)
         axes.axvline(0, color=MUTED, linewidth=1)
         axes.set_yticks(range(len(rows)), [row[0] for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -247,5 +233,6 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
     return canvas.svg
 
 
-def _color(index: int) -> str:
+def color(index: int) -> str:
+    """The colour of the series `index`; after the last one they begin anew."""
     return SERIES[index % len(SERIES)]

@@ -29,6 +29,8 @@ class Shot:
     """Stands out; empty for none."""
     caption: str = ""
     """Beside the score."""
+    beside: Picture | None = None
+    """The same image with something else drawn on it, shown to its right; None for none."""
 
 
 @dataclass(frozen=True)

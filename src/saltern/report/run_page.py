@@ -1,54 +1,62 @@
-"""One self-contained page about a run: its scores, curves, best and worst images."""
+"""One page about a run: its scores and what to believe of them, its curves, and all of its images."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 
 from saltern.errors import RunError
 from saltern.files import read_json, write_text
 from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
-from saltern.report import figures
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.belief import assumptions_of, neutral_text, steps_of
+from saltern.report.browser import browser_of, page_key
 from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
-from saltern.report.facts import all_images_facts, ensemble_facts, facts_of
+from saltern.report.facts import all_images_facts, ensemble_facts, facts_of, phases_in
 from saltern.report.page import Card, Group, Shot, render
 from saltern.report.pictures import Load, picture
 from saltern.report.resembling import read_resembling, taken_note
+from saltern.report.run_figures import SCORE_NAMES, belief_figure, drift_chapter, evidence_chapter, training_chapter
+from saltern.report.survey import Beside, survey
+from saltern.report.tiles import TileWriter
 from saltern.runs import RunDir
 
-SCORE_NAMES = ("precision_tgs", "iou_image", "iou_dataset", "dice_image")
 SHOTS = 12
-"""Pictures in each group."""
+"""Pictures in each group of a page without scripts."""
 
 
-def write_report(
-    run: RunDir, load: Load, coverage: Mapping[str, float], taken: Mapping[str, float] | None = None
-) -> None:
-    """Write `report.html` of a run whose stage `tune` is done.
+def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside: Beside | None = None) -> list[Path]:
+    """Write `report.html` of a run whose stage `tune` is done, and its side files where it would be heavy.
 
     Args:
         run: read: scores.json, decision.json, oof_scores.csv; where they exist also config.yaml, fold_k/metrics.csv.
-        load: gives image, target and out-of-fold probabilities of an id; called for at most 36 images.
+        load: gives image, target and out-of-fold probabilities of an id; called once for every image, and again for
+            those that stand on a page without scripts.
         coverage: share of foreground among the valid pixels of the truth, for every id of oof_scores.csv.
-        taken: id → share above the threshold, of the out-of-fold images that a gate emptied though it is large; None
-            where there are none.
+        beside: groups, members, test images, progress; None: nothing of it is known.
+
+    Returns:
+        Every file that was written.
 
     Raises:
         RunError: an artifact is missing or not what its stage writes, or an id has no coverage.
     """
+    beside = beside or Beside()
     scores, decision = read_scores(run), read_decision(run.decision)
     table = with_coverage(read_oof_scores(run.oof_scores), coverage, run)
     metrics = read_metrics(run)
     column = MEAN_OF.get(scores["tuned_for"], "iou")
     config_text = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
-    groups = [*_groups(table, column, decision, load), *_taken(table, column, decision, load, taken or {})]
+    decisions = [decision, Decision(threshold=scores["decision"]["threshold"])]
+    thresholds = scores["curve"]["threshold"]
+    with TileWriter(run.report_tiles, page_key(table, decision)) as writer:
+        found = survey(table["id"].tolist(), load, decisions, thresholds, beside, writer)
     resembling = read_resembling(run)
+    test = None if beside.test is None else drift_chapter(found, beside.test(decision))
     context = {
         "name": run.name,
         "cautions": [*cautions_of(run), *resembling.warnings],
@@ -59,14 +67,17 @@ def write_report(
         "score_rows": _score_rows(scores),
         "decision_text": decision_text(decision, scores),
         "steps": steps_of(scores),
+        "belief": belief_figure(scores),
         "neutral_text": neutral_text(scores),
         "assumptions": assumptions_of(scores),
         "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
-        "curves": [Markup(svg) for svg in _learning_curves(metrics, scores)],
-        "figures": [Markup(svg) for svg in _figures(scores, table, column, decision)],
-        "groups": groups,
-        "key": _key(groups),
+        "training": training_chapter(metrics, scores, phases_in(config_text)),
+        "evidence": evidence_chapter(found, scores, table, column, decision),
+        "test": test,
+        "browser": browser_of(found, table, decision, scores, column, beside, writer),
+        "groups": _groups(table, column, decision, load),
+        "taken": _taken(table, column, decision, load, beside.taken),
         "facts": [
             *(ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []),
             *all_images_facts(scores),
@@ -76,6 +87,7 @@ def write_report(
         "files": _files(run),
     }
     write_text(run.report, render("run.html", context))
+    return [run.report, *writer.files]
 
 
 def with_coverage(table: pd.DataFrame, coverage: Mapping[str, float], run: RunDir) -> pd.DataFrame:
@@ -123,6 +135,10 @@ def _cards(scores: Mapping[str, Any], table: pd.DataFrame) -> list[Card]:
         parts = "halves" if nested["by"] == "half" else "folds"
         cards.insert(1, Card("nested estimate", _number(nested["scores"][tuned_for]), f"{tuned_for}, over {parts}"))
     empty = int((table["coverage"] == 0).sum())
+    forecast = scores.get("forecast")
+    if forecast is not None:
+        value = f"{_number(forecast['low'])} to {_number(forecast['high'])}"
+        cards.insert(2, Card("forecast", value, f"{tuned_for} of the test, 95 %"))
     cards.append(Card("images", f"{len(table):,}", f"{empty:,} with an empty truth"))
     return cards
 
@@ -166,37 +182,6 @@ def _mistakes_text(table: pd.DataFrame) -> str:
     )
 
 
-def _learning_curves(metrics: Mapping[int, pd.DataFrame], scores: Mapping[str, Any]) -> list[str]:
-    metrics = {fold: table for fold, table in metrics.items() if len(table)}
-    if not metrics:
-        return []
-    present = {name for table in metrics.values() for name in table.columns}
-    wanted = {
-        "loss": "Training loss",
-        **{f"val_{name}": f"Validation {name}" for name in SCORE_NAMES},
-        "lr": "Learning rate",
-    }
-    best = {int(fold): part["best_epoch"] for fold, part in scores.get("training", {}).items()}
-    none: dict[int, int] = {}
-    return [
-        figures.learning_curve(metrics, name, title, best if name.startswith("val_") else none)
-        for name, title in wanted.items()
-        if name in present
-    ]
-
-
-def _figures(scores: Mapping[str, Any], table: pd.DataFrame, column: str, decision: Decision) -> list[str]:
-    name = scores["tuned_for"]
-    point = figures.Point(decision.threshold, scores["pooled"]["at_decision"][name])
-    names = [name, *(other for other in SCORE_NAMES if other != name)]
-    per_image, coverage = table[column].to_numpy(), table["coverage"].to_numpy(dtype=np.float64)
-    return [
-        figures.threshold_curve(scores["curve"], names, point),
-        figures.score_by_coverage(coverage, per_image, column),
-        figures.score_histogram(per_image, coverage == 0, column),
-    ]
-
-
 def _groups(table: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Group]:
     worst = extreme(table, column, "iou", ascending=True, count=SHOTS)
     best = extreme(table[table["coverage"] > 0], column, "iou", ascending=False, count=SHOTS)
@@ -214,13 +199,6 @@ def _taken(table: pd.DataFrame, column: str, decision: Decision, load: Load, tak
         return []
     rows = table.set_index("id", drop=False).loc[largest]
     return [Group("Emptied though large", f"{len(taken):,}: {taken_note()}", _shots(rows, column, decision, load))]
-
-
-def _key(groups: list[Group]) -> list[tuple[str, str]]:
-    """The kinds of outlines and their words; void only where a picture shows some."""
-    kinds = {line.kind for group in groups for shot in group.shots for line in shot.picture.outlines}
-    key = [("truth", "truth"), ("mask", "prediction")]
-    return [*key, ("void", "void, not scored")] if "void" in kinds else key
 
 
 def _shots(rows: pd.DataFrame, column: str, decision: Decision, load: Load) -> list[Shot]:

@@ -258,6 +258,11 @@ class RunDir:
         """The self-contained page."""
         return self.path / "report.html"
 
+    @property
+    def report_tiles(self) -> Path:
+        """Pictures of a page that would be too heavy with them, in files beside it; no such folder for most runs."""
+        return self.path / "report_tiles"
+
     def fold(self, number: FoldName) -> FoldDir:
         """The folder of one fold, or of the network of all images."""
         return FoldDir(self.path / f"fold_{number}")

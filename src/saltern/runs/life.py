@@ -7,6 +7,7 @@ from typing import Any
 
 from saltern.config import ALL_IMAGES
 from saltern.errors import RunError
+from saltern.files import delete
 from saltern.runs.begun import BegunRun
 from saltern.runs.folder import FoldName
 from saltern.runs.seals import AllSeal, Digests, EnsembleSeal, FoldSeal
@@ -182,6 +183,8 @@ class Life(BegunRun):
         for stage in stages:
             for path in (self.run.seal(stage), *artifacts.get(stage, [])):
                 path.unlink(missing_ok=True)
+            if stage == "report":
+                delete(self.run.report_tiles)
 
     def _trained(self) -> list[Path]:
         """The seals of what training has given."""
