@@ -21,6 +21,7 @@ from saltern.config.frozen import (
     reopen,
     thaw,
 )
+from saltern.config.laboratory import LaboratoryConfig, SearchConfig
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.networks import DeepLabV2Config, HeadsConfig, ModelConfig, SmpConfig
 from saltern.config.overrides import as_meant
@@ -61,6 +62,7 @@ __all__ = [
     "HeadsConfig",
     "ImportConfig",
     "InferenceConfig",
+    "LaboratoryConfig",
     "LossTerm",
     "LrConfig",
     "ModelConfig",
@@ -70,6 +72,7 @@ __all__ = [
     "SampleConfig",
     "ScheduleConfig",
     "ScoreConfig",
+    "SearchConfig",
     "SeedsConfig",
     "SmpConfig",
     "SubmissionConfig",

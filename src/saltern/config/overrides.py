@@ -9,12 +9,13 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from hydra.errors import HydraException
 
-from saltern.config import entries, schema
+from saltern.config import entries, laboratory, schema
 
 ENTRIES = (
     schema.RunConfig,
     schema.ImportConfig,
     schema.LrConfig,
+    laboratory.LaboratoryConfig,
     entries.DownloadConfig,
     entries.EnsembleConfig,
     entries.CompareConfig,

@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, forecast, networks, schema, training
+from saltern.config import datasets, entries, forecast, laboratory, networks, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.places import settle_places
 from saltern.errors import ConfigError, unknown
@@ -23,6 +23,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "run_schema": schema.RunConfig,
         "import_schema": schema.ImportConfig,
         "lr_schema": schema.LrConfig,
+        "losses_schema": laboratory.LaboratoryConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
@@ -56,6 +57,8 @@ def register() -> None:
             node = OmegaConf.structured(cls)
             if cls is networks.SmpConfig:  # what a library takes beyond our keys may be given without a plus sign
                 OmegaConf.set_struct(node.options, False)
+            if cls is laboratory.LaboratoryConfig:  # a loss of one's own is added to the list
+                OmegaConf.set_struct(node.losses, False)
             store.store(group=group or None, name=name, node=node)
 
 
@@ -84,6 +87,8 @@ def checked(raw: DictConfig) -> Any:
         check_run(config)
     if isinstance(config, schema.LrConfig):
         check_lr(config)
+    if isinstance(config, laboratory.LaboratoryConfig):
+        laboratory.check_laboratory(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
     if isinstance(config, entries.SeedsConfig):

@@ -3,6 +3,7 @@
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
+from saltern.pipeline.laboratory import train_losses
 from saltern.pipeline.lr_range import lr_range
 from saltern.pipeline.seeds import train_seeds
 from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
@@ -20,6 +21,7 @@ __all__ = [
     "score_submission",
     "train",
     "train_fold",
+    "train_losses",
     "train_seeds",
     "tune_decision",
     "write_report",

@@ -249,3 +249,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
 
 def _color(index: int) -> str:
     return SERIES[index % len(SERIES)]
+
+
+drawing, color = _drawing, _color
+"""For the figures of other files."""
