@@ -141,8 +141,16 @@ def _parse_params(text: str, where: str) -> dict[str, Any]:
         key, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or key in params or key == "weight":
             raise ConfigError(f"{where}: cannot read {pair.strip()!r}; expected each parameter once, parameter=value.")
-        params[key] = yaml.safe_load(value)
+        params[key] = _parse_value(value)
     return params
+
+
+def _parse_value(text: str) -> Any:
+    """As YAML has it, and 1e-3, which YAML takes for text."""
+    try:
+        return float(text) if re.search(r"\de[-+]?\d", text) else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text
 
 
 def _parse_term(name: str, value: Any, where: str) -> LossTerm:

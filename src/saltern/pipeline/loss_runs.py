@@ -79,7 +79,8 @@ class Laboratory:
 
 
 def _is_done(job: Job, finish: bool) -> bool:
-    if not job.run.folds.exists() or job.life.stale("tune"):
+    """Whether no process is needed: the folds are trained, and with `finish` all that follows is there."""
+    if not set(job.config.trainer.folds or ()) <= set(job.run.sealed_folds()):
         return False
     return not finish or job.life.is_finished(with_test=job.has_test)
 

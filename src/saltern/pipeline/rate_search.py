@@ -78,6 +78,6 @@ def _score(job: Job) -> float:
 def _say_edge(loss: str, rate: Rate) -> None:
     if rate.edge is not None:
         log.warning(
-            "%s: the %s rate of the search is its best (factor %g), so a %s one may be better still; search.rates=[…] "
-            "of a new laboratory reaches further", loss, rate.edge, rate.factor, rate.edge,
+            "%s: the %s rate of the search is its best (factor %g), and one beyond it may be better still; "
+            "search.rates=[…] of a new laboratory reaches further", loss, rate.edge, rate.factor,
         )  # fmt: skip
