@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score validate runs
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds losses score validate runs
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures docs clean
 
 .DEFAULT_GOAL := help
@@ -74,6 +74,8 @@ compare: $(STAMP)   ## are runs really different? mean differences over the same
 	$(call run,compare)
 seeds: $(STAMP)     ## train a run again with other seeds; how far its score moves: name=RUN seeds=[1,2,3]
 	$(call run,seeds)
+losses: $(STAMP)    ## which loss is better on your data? one recipe with each loss of a list: experiment=losses_sample
+	$(call run,losses)
 score: $(STAMP)     ## grade a CSV against the truth: submission=FILE truth=FILE
 	$(call run,score)
 

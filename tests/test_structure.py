@@ -19,6 +19,7 @@ STAGES = {
     "ensemble": "ensemble_runs",
     "compare": "compare_runs",
     "seeds": "train_seeds",
+    "losses": "train_losses",
     "score": "score_submission",
     "validate": "validate_submission",
     "runs": "list_runs",

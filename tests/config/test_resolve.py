@@ -16,7 +16,7 @@ from saltern.config.resolve import SCHEMAS
 
 def choices() -> list[tuple[str, str]]:
     """Every (group, choice) there is."""
-    groups = [path for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name != "grading"]
+    groups = [path for path in CONFIG_DIR.iterdir() if path.is_dir() and path.name not in ("grading", "laboratory")]
     return sorted((group.name, path.stem) for group in groups for path in group.glob("*.yaml"))
 
 
@@ -24,6 +24,8 @@ NEEDED = {
     ("dataset", "voc"): ["dataset.foreground=[car]"],
     ("experiment", "voc_cpu"): ["dataset.foreground=[car]"],
     ("experiment", "voc_deeplabv2"): ["dataset.foreground=[car]"],
+    ("experiment", "losses_voc"): ["dataset.foreground=[car]"],
+    ("experiment", "losses_voc_cpu"): ["dataset.foreground=[car]"],
     ("folds", "file"): ["folds.file=folds.csv"],
     ("folds", "group"): ["folds.group=group"],
     ("folds", "stratified_group"): ["folds.group=group"],

@@ -30,6 +30,7 @@ from saltern.config.frozen import (
     states,
     thaw,
 )
+from saltern.config.laboratory import LaboratoryConfig, SearchConfig
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.networks import DeepLabV2Config, HeadsConfig, ModelConfig, SmpConfig
 from saltern.config.overrides import as_meant
@@ -73,6 +74,7 @@ __all__ = [
     "HeadsConfig",
     "ImportConfig",
     "InferenceConfig",
+    "LaboratoryConfig",
     "LossTerm",
     "LrConfig",
     "ModelConfig",
@@ -84,6 +86,7 @@ __all__ = [
     "SampleConfig",
     "ScheduleConfig",
     "ScoreConfig",
+    "SearchConfig",
     "SeedsConfig",
     "SmpConfig",
     "SubmissionConfig",

@@ -73,7 +73,7 @@ def _unknown_key(cause: ConfigAttributeError | ConfigKeyError) -> ConfigError:
 def _merged_loss(key: str, name: str) -> ConfigError:
     return ConfigError(
         f"{key}: the command line merges {{…}} into the loss that is there. To put another in its place, write a sum "
-        f"such as {key}=0.5*{name}+0.5*bce; a loss with parameters goes into a file under configs/schedule."
+        f"such as {key}=0.5*{name}+0.5*bce, with parameters {key}='tversky(alpha=0.3,beta=0.7)'."
     )
 
 

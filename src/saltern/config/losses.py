@@ -3,9 +3,12 @@
 `saltern.losses` holds the losses themselves; a test keeps the two lists of names and defaults equal.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import yaml
 
 from saltern.errors import ConfigError, unknown
 
@@ -91,7 +94,7 @@ def parse_loss(raw: str | Mapping[str, Any], where: str) -> list[LossTerm]:
 
     Args:
         raw: `{bce: 1.0}`, `{tversky: {weight: 0.5, alpha: 0.3}, bce: 0.5}`, or as text for the command line
-            `dice` or `0.9*lovasz_hinge+0.1*bce`. Weight 0 or null drops a term.
+            `dice`, `0.9*lovasz_hinge+0.1*bce` or `lovasz_hinge(per_image=false)`. Weight 0 or null drops a term.
         where: the key, for messages.
 
     Raises:
@@ -110,19 +113,44 @@ def parse_loss(raw: str | Mapping[str, Any], where: str) -> list[LossTerm]:
     return kept
 
 
-def _parse_sum(text: str, where: str) -> dict[str, float]:
-    """`0.9*lovasz_hinge+0.1*bce` as {name: weight}."""
-    sums: dict[str, float] = {}
-    for summand in text.split("+"):
-        weight, star, name = summand.strip().rpartition("*")
+_SUMMAND = re.compile(r"\s*(?:(?P<weight>[^*()]*)\*)?\s*(?P<name>[^*()]*?)\s*(?:\((?P<params>[^()]*)\))?\s*")
+
+
+def _parse_sum(text: str, where: str) -> dict[str, Any]:
+    """`0.9*lovasz_hinge(symmetric=true)+0.1*bce` as {name: {weight, parameters}}."""
+    sums: dict[str, Any] = {}
+    for summand in re.split(r"\+(?![^(]*\))", text):
+        found = _SUMMAND.fullmatch(summand)
+        if found is None:
+            raise ConfigError(f"{where}={text!r}: cannot read {summand!r}; expected weight*loss(parameter=value,…).")
+        weight, name = found["weight"], found["name"]
         try:
-            value = float(weight) if star else 1.0
+            value = float(weight) if weight is not None else 1.0
         except ValueError:
-            raise ConfigError(f"{where}={text!r}: {weight!r} is no number; expected weight*loss.") from None
-        if name.strip() in sums:
-            raise ConfigError(f"{where}={text!r}: {name.strip()} stands twice; add the weights up.")
-        sums[name.strip()] = value
+            raise ConfigError(f"{where}={text!r}: {weight.strip()!r} is no number; expected weight*loss.") from None
+        if name in sums:
+            raise ConfigError(f"{where}={text!r}: {name} stands twice; add the weights up.")
+        sums[name] = {**_parse_params(found["params"] or "", f"{where}={text!r}"), "weight": value}
     return sums
+
+
+def _parse_params(text: str, where: str) -> dict[str, Any]:
+    """`per_image=false, smooth=0` as {parameter: value}; values as YAML has them."""
+    params: dict[str, Any] = {}
+    for pair in text.split(",") if text.strip() else []:
+        key, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or key in params or key == "weight":
+            raise ConfigError(f"{where}: cannot read {pair.strip()!r}; expected each parameter once, parameter=value.")
+        params[key] = _parse_value(value)
+    return params
+
+
+def _parse_value(text: str) -> Any:
+    """As YAML has it, and 1e-3, which YAML takes for text."""
+    try:
+        return float(text) if re.search(r"\de[-+]?\d", text) else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError):
+        return text
 
 
 def _parse_term(name: str, value: Any, where: str) -> LossTerm:

@@ -9,13 +9,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from hydra.errors import HydraException
 
-from saltern.config import entries, prediction, schema
+from saltern.config import entries, laboratory, prediction, schema
 
 ENTRIES = (
     schema.RunConfig,
     schema.ImportConfig,
     schema.LrConfig,
     prediction.PredictConfig,
+    laboratory.LaboratoryConfig,
     entries.DownloadConfig,
     entries.EnsembleConfig,
     entries.CompareConfig,

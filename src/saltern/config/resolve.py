@@ -10,7 +10,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, forecast, networks, prediction, schema, training
+from saltern.config import datasets, entries, forecast, laboratory, networks, prediction, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -25,6 +25,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "import_schema": schema.ImportConfig,
         "lr_schema": schema.LrConfig,
         "predict_schema": prediction.PredictConfig,
+        "losses_schema": laboratory.LaboratoryConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
         "compare_schema": entries.CompareConfig,
@@ -63,6 +64,8 @@ def register() -> None:
                 OmegaConf.set_struct(node.options, False)
             if cls is datasets.SubmissionConfig:  # its constants are columns of any name
                 OmegaConf.set_struct(node.constants, False)
+            if cls is laboratory.LaboratoryConfig:  # a loss of one's own is added to the list
+                OmegaConf.set_struct(node.losses, False)
             store.store(group=group or None, name=name, node=node)
     for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")):
         store.store(group="format", name=path.stem, node=_form(path))
@@ -106,6 +109,8 @@ def checked(raw: DictConfig) -> Any:
         check_lr(config)
     if isinstance(config, prediction.PredictConfig):
         prediction.check_predict(config)
+    if isinstance(config, laboratory.LaboratoryConfig):
+        laboratory.check_laboratory(config)
     if isinstance(config, entries.ScoreConfig):
         check_score(config)
     if isinstance(config, entries.ValidateConfig):

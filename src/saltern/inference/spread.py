@@ -1,7 +1,7 @@
 """How far a score moves from seed to seed, measured on the runs that `make seeds` trained: `seeds.json`."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -85,6 +85,27 @@ def measure_spread(
         for column in PER_IMAGE
     }
     return Spread(runs=list(tables), seeds=seeds, images=len(first), columns=columns)
+
+
+def pooled_retrain(
+    recipes: Iterable[Sequence[pd.DataFrame]], column: str, clusters: Mapping[str, str] | None = None
+) -> Retrain:
+    """What the seeds of several recipes say together of one network's shift of the mean of `column`.
+
+    Args:
+        recipes: of each, the tables of `measure_spread`, all over the same ids; one table shows no spread.
+        column: of `oof_nested.csv`.
+        clusters: as in `measure_spread`.
+    """
+    known = Retrain()
+    for tables in recipes:
+        ordered = [table.sort_values("id", ignore_index=True) for table in tables]
+        first, count = ordered[0], len(ordered)
+        labels = np.unique([name if clusters is None else clusters[name] for name in first["id"]], return_inverse=True)
+        scores = np.concatenate([table[column].to_numpy(np.float64) for table in ordered])
+        folds, seeds = np.tile(first["fold"].to_numpy(), count), np.repeat(np.arange(count), len(first))
+        known = learned(scores, np.tile(labels[1], count), folds, seeds, known, ask_folds=False)
+    return known
 
 
 def _column(scores: Values, labels: list[Any], folds: pd.Series) -> ColumnSpread:

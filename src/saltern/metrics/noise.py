@@ -175,10 +175,18 @@ def learned(
     folds: ArrayLike | None = None,
     seeds: ArrayLike | None = None,
     retrain: Retrain = Retrain(),
+    *,
+    ask_folds: bool = True,
 ) -> Retrain:
-    """`retrain`, moved by what several seeds and folds of `values` show; arguments as in `mean_interval`."""
+    """`retrain`, moved by what several seeds and folds of `values` show; arguments as in `mean_interval`.
+
+    Without `ask_folds` by the seeds alone: where several recipes are asked in turn, how hard each fold is would count
+    as often as there are recipes.
+    """
     scores, labels, parts, draws = _rows(values, clusters, folds, seeds)
     known = _by_seeds(retrain, scores, labels, draws, _share(parts))
+    if not ask_folds:
+        return known
     return _by_folds(known, scores, labels, parts, int(draws.max()) + 1)
 
 

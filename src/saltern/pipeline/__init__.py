@@ -6,6 +6,7 @@ from saltern.pipeline.anywhere import predict_images
 from saltern.pipeline.examining import validate_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
 from saltern.pipeline.handing_in import hand_in
+from saltern.pipeline.laboratory import train_losses
 from saltern.pipeline.lr_range import lr_range
 from saltern.pipeline.seeds import train_seeds
 from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
@@ -25,6 +26,7 @@ __all__ = [
     "score_submission",
     "train",
     "train_fold",
+    "train_losses",
     "train_seeds",
     "tune_decision",
     "validate_submission",

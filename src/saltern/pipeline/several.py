@@ -23,6 +23,8 @@ class Planned:
     name: str
     overrides: list[str]
     """Those of `make train`, name= among them."""
+    part: bool = False
+    """Train the folds of `trainer.folds` and leave what follows on them, as `make train ARGS=-m` does."""
 
 
 def train_several(runs: Sequence[Planned]) -> dict[str, int]:
@@ -37,7 +39,7 @@ def train_several(runs: Sequence[Planned]) -> dict[str, int]:
     failed = {}
     for place, run in enumerate(runs, 1):
         log.info("%s: run %d of %d", run.name, place, len(runs))
-        status = _train(run.overrides)
+        status = _train(["-m", *run.overrides] if run.part else run.overrides)
         if status:
             failed[run.name] = status
             log.warning("%s failed with exit status %d; what follows does not rest on it", run.name, status)
