@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds score tensorboard
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures clean
 
 .DEFAULT_GOAL := help
@@ -34,7 +34,7 @@ override run = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
 help:  ## this list
 	@echo 'make TARGET [key=value ...]'
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo 'Groups of overrides (GROUP=CHOICE; every key of a choice can be overridden, such as trainer.batch_size=32):'
 	@echo
@@ -76,6 +76,9 @@ seeds: $(STAMP)     ## train a run again with other seeds; how far its score mov
 	$(call run,seeds)
 score: $(STAMP)     ## grade a CSV against the truth: submission=FILE truth=FILE
 	$(call run,score)
+
+tensorboard: $(STAMP) ## curves, pictures and settings of the runs in TensorBoard: name=RUN host=localhost port=6006
+	@$(BIN)/python scripts/board.py $(quoted) $(ARGS)
 
 setup: $(STAMP)     ## make the virtual environment and install the exact versions of requirements.txt
 

@@ -8,7 +8,14 @@ from saltern.config.datasets import (
     TgsConfig,
     VocConfig,
 )
-from saltern.config.entries import CompareConfig, DownloadConfig, EnsembleConfig, ScoreConfig, SeedsConfig
+from saltern.config.entries import (
+    CompareConfig,
+    DownloadConfig,
+    EnsembleConfig,
+    ScoreConfig,
+    SeedsConfig,
+    TensorboardConfig,
+)
 from saltern.config.explain import explain, refuse_bytes, refuse_surprises
 from saltern.config.frozen import (
     contradictions,
@@ -19,6 +26,7 @@ from saltern.config.frozen import (
     recorded_overrides,
     refuse_contradictions,
     reopen,
+    settings_of,
     thaw,
 )
 from saltern.config.losses import LOSS_PARAMS, LossTerm
@@ -73,6 +81,7 @@ __all__ = [
     "SeedsConfig",
     "SmpConfig",
     "SubmissionConfig",
+    "TensorboardConfig",
     "TgsConfig",
     "TrainerConfig",
     "TransformConfig",
@@ -92,5 +101,6 @@ __all__ = [
     "register",
     "reopen",
     "resolve",
+    "settings_of",
     "thaw",
 ]

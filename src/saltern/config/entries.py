@@ -73,3 +73,16 @@ class ScoreConfig:
     outside: str = "error"
     """Runs past an image's end are an `error`, as Kaggle has it, or `count` as false positives."""
     format: SubmissionConfig = field(default_factory=SubmissionConfig)
+
+
+@dataclass(kw_only=True)
+class TensorboardConfig:
+    """TensorBoard's server over the runs."""
+
+    outputs: str = "outputs"
+    name: str | None = None
+    """The run to show; null: all of them, side by side."""
+    host: str = "localhost"
+    """The name or address that it listens at: 0.0.0.0 lets other machines see it, with no password."""
+    port: int = 6006
+    """1 to 65535; 0: any that is free."""

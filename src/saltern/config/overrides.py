@@ -20,6 +20,7 @@ ENTRIES = (
     entries.CompareConfig,
     entries.SeedsConfig,
     entries.ScoreConfig,
+    entries.TensorboardConfig,
 )
 """The config of every script."""
 

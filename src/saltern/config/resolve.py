@@ -28,6 +28,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "compare_schema": entries.CompareConfig,
         "seeds_schema": entries.SeedsConfig,
         "score_schema": entries.ScoreConfig,
+        "tensorboard_schema": entries.TensorboardConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
     "dataset": {

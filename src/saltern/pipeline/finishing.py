@@ -20,6 +20,7 @@ from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
+from saltern.report.outcome import write_outcome
 from saltern.report.run_page import write_report as write_page
 from saltern.runs.folder import FoldName
 from saltern.submission import table as submission
@@ -94,7 +95,10 @@ def _tune(job: Job) -> None:
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
     scores = scores_json(statistics, fold_of, decision, config, nested)
     believed = {**choice.to_json(), **claims(job, statistics, fold_of, nested, scores)}
-    write_json(run.scores, {"folds": folds, **scores, **believed, "training": training, **note_of(job)})
+    content = {"folds": folds, **scores, **believed, "training": training, **note_of(job)}
+    write_json(run.scores, content)
+    if not job.life.is_ensemble:  # its settings are only those of its first member
+        write_outcome(run, job.config, content)
     job.life.close("tune", [run.decision, run.oof_scores, run.oof_nested, run.scores, run.truth], made_of)
 
 
