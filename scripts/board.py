@@ -1,4 +1,4 @@
-"""`make tensorboard`: curves, pictures and settings of the runs. Not called tensorboard.py, which would hide the package."""
+"""`make tensorboard`: curves, pictures and settings of the runs. A script tensorboard.py would hide the package."""
 
 import threading
 

@@ -35,8 +35,7 @@ def serve(config: TensorboardConfig) -> str:
     _require_room(config)
     from tensorboard import program
 
-    for chatty in (PACKAGE, "werkzeug"):  # that TensorFlow is missing, which nothing of ours needs; every request
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    logging.getLogger(PACKAGE).setLevel(logging.ERROR)  # that TensorFlow is missing: nothing of ours needs it
     where = [f"--logdir={folder}", f"--host={config.host}", f"--port={config.port}", f"--load_fast={_fast()}"]
     server = program.TensorBoard()
     server.configure(argv=["tensorboard", *where])

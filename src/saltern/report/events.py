@@ -110,10 +110,11 @@ def image(tag: str, pixels: NDArray[np.uint8]) -> Summary.Value:
     return Summary.Value(tag=tag, image=png)
 
 
-def hparams(settings: Mapping[str, Any], scores: Sequence[str]) -> list[Summary.Value]:
+def hparams(name: str, settings: Mapping[str, Any], scores: Sequence[str]) -> list[Summary.Value]:
     """What makes a run a row of its page of settings and scores.
 
     Args:
+        name: Of the run: each is a row of its own.
         settings: Name → number, truth value or text.
         scores: The tags of scalars of the same folder, which are the columns beside the settings.
     """
@@ -123,7 +124,7 @@ def hparams(settings: Mapping[str, Any], scores: Sequence[str]) -> list[Summary.
     metrics = [summary_v2.Metric(tag, display_name=tag) for tag in scores]
     parts = [
         summary_v2.hparams_config_pb(hparams=[summary_v2.HParam(name) for name in settings], metrics=metrics),
-        summary_v2.hparams_pb(dict(settings)),
+        summary_v2.hparams_pb(dict(settings), trial_id=name),
     ]
     done = plugin_data_pb2.SessionEndInfo(status=api_pb2.STATUS_SUCCESS, end_time_secs=time.time())
     end = plugin_data_pb2.HParamsPluginData(session_end_info=done, version=kinds.PLUGIN_DATA_VERSION)

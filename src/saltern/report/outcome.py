@@ -27,7 +27,7 @@ def write_outcome(run: RunDir, config: RunConfig, scores: Mapping[str, Any]) -> 
     shown = {
         key: value if isinstance(value, bool | int | float | str) else str(value) for key, value in settings.items()
     }
-    values = [*hparams(shown, list(final)), *(scalar(tag, value) for tag, value in final.items())]
+    values = [*hparams(run.name, shown, list(final)), *(scalar(tag, value) for tag, value in final.items())]
     write_events(run.tensorboard, 0, values)
 
 
