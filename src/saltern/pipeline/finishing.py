@@ -158,7 +158,10 @@ def _submit(job: Job) -> SubmissionProof:
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
-        return ((name, decide(store[name], decision, store.presence(name))) for name in store)
+        with job.progress.track("submit", len(ids)):
+            for name in store:
+                yield name, decide(store[name], decision, store.presence(name))
+                job.progress.advance(1)
 
     if isinstance(job.config.dataset, VocConfig):
         write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])
