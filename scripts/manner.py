@@ -14,8 +14,18 @@ QUIET, DEBUG = "SALTERN_QUIET", "SALTERN_DEBUG"
 """Variables of the environment, so that the processes which a script starts talk in the same manner."""
 FLAGS = {"-q": QUIET, "--quiet": QUIET}
 WORDS = {"quiet": QUIET, "debug": DEBUG}
-CHATTY = ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec", "torch", "tensorboard", "werkzeug")
-"""Loggers of libraries that tell of what goes well."""
+CHATTY = (
+    "httpx",
+    "huggingface_hub",
+    "matplotlib",
+    "lightning_fabric",
+    "fsspec",
+    "torch",
+    "tensorboard",
+    "werkzeug",
+    "root",
+)
+"""Loggers of libraries that tell of what goes well; ours have names, so what the root logger tells is theirs."""
 
 NOISE: tuple[tuple[str, str], ...] = (
     (r".*html5lib's sanitizer is deprecated", "inside TensorBoard, about a part of itself"),

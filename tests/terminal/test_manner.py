@@ -83,4 +83,5 @@ def test_what_a_script_starts_is_as_quiet_as_itself(tmp_path: Path) -> None:
     (tmp_path / "inner.py").write_text(f"{START}\ndef main():\n    console.say('inner')\nconsole.enter(main)\n")
     body = "import subprocess; subprocess.run([sys.executable, 'inner.py'], check=True)"
     assert run(tmp_path, body).stdout == "inner\n"
-    assert run(tmp_path, body, "quiet=true").stdout == ""
+    for how in ("quiet=true", "--quiet"):
+        assert run(tmp_path, body, how).stdout == ""
