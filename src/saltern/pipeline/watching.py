@@ -18,7 +18,7 @@ SHOWN = 4
 """Images of a fold."""
 SIDES = (192, 384)
 """Pixels: pictures of images whose longer side is shorter are made larger, of those that are longer smaller."""
-MASK_OUTLINE = (255, 255, 0)
+MASK_OUTLINE = (0, 255, 255)
 """Of what the network takes for foreground, RGB; the truth is as in `make preview`."""
 
 
