@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds losses score validate runs
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds losses score validate runs tensorboard
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures docs clean
 
 .DEFAULT_GOAL := help
@@ -34,7 +34,7 @@ override run = @$(BIN)/python scripts/$(1).py $(quoted) $(ARGS)
 help:  ## this list
 	@echo 'make TARGET [key=value ...]'
 	@echo
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'
 	@echo
 	@echo 'Groups of overrides (GROUP=CHOICE; every key of a choice can be overridden, such as trainer.batch_size=32):'
 	@echo
@@ -83,6 +83,8 @@ validate: $(STAMP)  ## what is wrong with a submission CSV, whoever wrote it: su
 	$(call run,validate)
 runs: $(STAMP)      ## every run: score, cost, what sets it apart; outputs/runs.csv, runs.html: against=RUN
 	$(call run,runs)
+tensorboard: $(STAMP) ## curves, pictures and settings of the runs in TensorBoard: name=RUN host=localhost port=6006
+	@$(BIN)/python scripts/board.py $(quoted) $(ARGS)
 
 setup: $(STAMP)     ## make the virtual environment and install the exact versions of requirements.txt
 

@@ -18,7 +18,7 @@ def main(raw: DictConfig) -> None:
     columns = ["run", "baseline", "score", "images", "difference", "low", "high", "wins", "losses", "word"]
     console.table(str(page), columns, [[getattr(entry, column) for column in columns] for entry in found])
     for entry in found:
-        console.say(entry.verdict)
+        console.answer(entry.verdict)
 
 
 if __name__ == "__main__":

@@ -7,17 +7,18 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from hydra.types import RunMode
+from manner import is_debug, is_quiet, kept, show_what_can_be, taken, word_warnings
+from mishap import account_of, traceback_of
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from terminal import console, is_main_process, say
+from terminal import answer, console, errors, is_main_process, say
 
 from saltern.config import (
     RunConfig,
@@ -42,7 +43,9 @@ if TYPE_CHECKING:
     from saltern.submission.table import SubmissionProof
 
 USER_ERROR = 2
-"""Exit status for what the user can mend; 1 is for findings (`make check`) and for our own bugs."""
+"""Exit status for what the user can mend."""
+BUG = 1
+"""Exit status for our own bugs, and for findings (`make check`)."""
 
 UNHURT = "what was being written is as it was before; give the same command again"
 
@@ -56,35 +59,36 @@ class Terminated(KeyboardInterrupt):
 def enter(main: Callable[[], None], stopped: str = UNHURT, *, groups: bool = True) -> None:
     """Run a Hydra `main`; an error that is meant for the user becomes its text and exit status 2.
 
-    `stopped` is what a stop by Ctrl-C or SIGTERM leaves, and how to go on; `groups`: whether its config has the groups
-    of a run.
+    Any other error is a bug of ours: one screen that says where its traceback is, and exit status 1. `stopped` is what
+    a stop by Ctrl-C or SIGTERM leaves, and how to go on; `groups`: whether its config has the groups of a run.
     """
     before = signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # so that errors reach us instead of Hydra's own printer
-    level = logging.INFO if is_main_process() else logging.ERROR
-    logging.basicConfig(level=level, format="%(message)s", handlers=[ConsoleHandler()], force=True)
-    for chatty in ("httpx", "huggingface_hub", "matplotlib", "lightning_fabric", "fsspec"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
-    register()
+    show_what_can_be()
+    try:
+        with kept():
+            _enter(main, stopped, groups)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _enter(main: Callable[[], None], stopped: str, groups: bool) -> None:
     # argparse reads the overrides before and after a flag as two lists and refuses the second
     given = sorted(sys.argv[1:], key=lambda argument: argument not in ("-m", "--multirun"))
-    multirun = given[:1] in (["-m"], ["--multirun"])
     try:
+        given = taken(given)
+        word_warnings(is_main=is_main_process(), handler=ConsoleHandler())
+        register()
         refuse_bytes(given)
+        multirun = given[:1] in (["-m"], ["--multirun"])
         sys.argv[1:] = [text if text[:1] == "-" else as_meant(text, multirun=multirun) for text in given]
         refuse_surprises(sys.argv[1:], groups=groups)
         main()
-    except SalternError as error:
-        _fail(error)
-    except (HydraException, OmegaConfBaseException) as error:
-        _fail(explain(error))
-    except OSError as error:
-        _fail(as_storage_error(error))
     except KeyboardInterrupt as stop:
         how = "stopped by SIGTERM" if isinstance(stop, Terminated) else "stopped"
         _stop(f"{how}: {stopped}" if is_main_process() else "", getattr(stop, "status", 130))
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    except Exception as error:
+        _fail(error)
 
 
 def _terminate(_signal: int, _frame: object) -> None:
@@ -102,31 +106,40 @@ def answering(task: Callable[[DictConfig], None]) -> Callable[[DictConfig], None
     def answered(raw: DictConfig) -> None:
         try:
             task(raw)
-        except (SalternError, OSError) as error:
+        except Exception as error:
             if is_multirun():
                 raise
-            _fail(error if isinstance(error, SalternError) else as_storage_error(error))
+            _fail(error)
 
     return answered
 
 
 class ConsoleHandler(logging.Handler):
-    """Log lines above the progress line; warnings are marked and yellow."""
+    """Log lines above the progress line; warnings are marked and yellow, and go to stderr where quiet."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the record."""
         warns = record.levelno >= logging.WARNING
         text = f"warning: {self.format(record)}" if warns else self.format(record)
-        console.print(Text(text, style="yellow" if warns else ""), soft_wrap=True)
+        place = errors if warns and is_quiet() else console
+        place.print(Text(text, style="yellow" if warns else ""), soft_wrap=True)
 
 
-def _fail(error: SalternError) -> None:
-    _stop(f"{type(error).__name__}: {error}", USER_ERROR)
+def _fail(error: Exception) -> None:
+    """End with what `error` says: the user's to mend, or a bug of ours."""
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        meant: Exception = explain(error)
+    else:
+        meant = as_storage_error(error) if isinstance(error, OSError) else error
+    trace = traceback_of(error) if is_debug() else ""
+    if isinstance(meant, SalternError):
+        _stop(f"{trace}{type(meant).__name__}: {meant}", USER_ERROR)
+    _stop(trace + account_of(error), BUG)
 
 
-def _stop(text: str, status: int) -> None:
+def _stop(text: str, status: int) -> NoReturn:
     if text:
-        Console(stderr=True, highlight=False, soft_wrap=True).print(Text(text, style="red"))
+        errors.print(Text(text, style="red"))
     sys.exit(status)
 
 
@@ -168,7 +181,9 @@ def existing_run(raw: DictConfig, entry: type[RunConfig] = RunConfig) -> RunConf
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Print a table; floats with four digits, columns of numbers to the right."""
+    """Print a table, unless quiet; floats with four digits, columns of numbers to the right."""
+    if is_quiet():
+        return
     drawn = Table()
     for number, column in enumerate(columns):
         numeric = bool(rows) and all(isinstance(row[number], int | float | None) for row in rows)
@@ -186,13 +201,13 @@ def _cell(value: Any) -> str | Text:
 
 
 def show_run(job: "Job") -> None:
-    """The scores of a run, per fold and pooled, what tuning is worth, and where everything lies."""
+    """The scores of a run, per fold and pooled, and what tuning is worth."""
     from saltern.report.artifacts import read_scores  # not before a typo is answered
     from saltern.report.cautions import cautions_of
 
     run, scores, cautions = job.run, read_scores(job.run), cautions_of(job.run)
     for text in cautions:
-        console.print(Text(text, style="yellow"), soft_wrap=True)
+        (errors if is_quiet() else console).print(Text(text, style="yellow"), soft_wrap=True)
     parts = {**{f"fold {fold}": part for fold, part in scores["per_fold"].items()}, "pooled": scores["pooled"]}
     if scores["nested"] is not None:
         parts["nested"] = {"images": scores["pooled"]["images"], "at_decision": scores["nested"]["scores"]}
@@ -214,12 +229,24 @@ def show_run(job: "Job") -> None:
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}{gates}{by}")
     if scores.get("all_images") is not None:
         say(scores["all_images"]["note"])
-    from saltern.report.belief import belief_lines
 
-    say("\n".join([*belief_lines(scores, doubted=bool(cautions)), ""]))
-    for path in (run.report, run.submission, run.scores, run.decision, run.oof, run.test):
-        if path.exists():
-            say(f"  {path}")
+
+def show_outcome(job: "Job") -> None:
+    """A panel with the number to believe, what leads to it, and where the files are; where quiet, the number alone."""
+    from saltern.report.artifacts import read_scores
+    from saltern.report.belief import belief_lines, believed_line
+    from saltern.report.cautions import cautions_of
+
+    run, scores, doubted = job.run, read_scores(job.run), bool(cautions_of(job.run))
+    believed = believed_line(scores, doubted=doubted)
+    if is_quiet():
+        answer(believed)
+        return
+    paths = (run.report, run.submission, run.scores, run.decision, run.oof, run.test)
+    console.rule(Text(run.name, style="bold"), style="none")  # no sides, so that no path is cut in two
+    console.print(Text(believed, style="bold green"), soft_wrap=True)
+    say("\n".join([*belief_lines(scores, doubted=doubted), *(f"  {path}" for path in paths if path.exists())]))
+    console.rule(style="none")
 
 
 def _show_phases(training: dict[str, Any]) -> None:
@@ -283,4 +310,5 @@ def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
         table("coverage of the foreground", ["share", "images"], report.coverage)
     counted = ((report.count(kind), kind) for kind in ("error", "warning"))
     verdict = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    say(f"{verdict}, {report.seconds:.1f} s\n  {job.run.dataset_report}\n  {job.run.dataset_page}")
+    answer(f"{verdict}, {report.seconds:.1f} s")
+    say(f"  {job.run.dataset_report}\n  {job.run.dataset_page}")

@@ -15,7 +15,8 @@ def main(raw: DictConfig) -> None:
     from saltern.data.archives.download import download_competition
 
     archive = download_competition(config.competition, config.target)
-    console.say(f"{archive}\nnext: make import archive={archive} dataset=… dataset.root=…")
+    console.answer(str(archive))
+    console.say(f"next: make import archive={archive} dataset=… dataset.root=…")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ def main(raw: DictConfig) -> None:
 
     job = pipeline.ensemble_runs(config, ProgressLine())
     console.show_run(job)
+    console.show_outcome(job)
 
 
 if __name__ == "__main__":

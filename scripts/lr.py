@@ -20,9 +20,9 @@ def main(raw: DictConfig) -> None:
     end = f"the loss diverged at {test.diverged_at:.2g}" if test.diverged_at else "the loss never diverged"
     console.say(f"{len(test.rates)} steps from {test.rates[0]:.2g} to {test.rates[-1]:.2g}; {end}")
     if rate is None:
-        console.say("the loss does not fall at any of these rates; try other low= and high=, or more steps=")
+        console.answer("the loss does not fall at any of these rates; try other low= and high=, or more steps=")
     else:
-        console.say(f"schedule.phases.{done.phase}.lr={rate:.2g}")
+        console.answer(f"schedule.phases.{done.phase}.lr={rate:.2g}")
     console.say(f"  {done.picture}\n  {done.table}")
 
 

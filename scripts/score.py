@@ -14,7 +14,10 @@ def main(raw: DictConfig) -> None:
     config = resolve(raw)
     from saltern import pipeline
 
-    console.show_scores(config.submission, pipeline.score_submission(config))
+    scores = pipeline.score_submission(config)
+    console.show_scores(config.submission, scores)
+    if console.is_quiet():
+        console.answer("  ".join(f"{name} {value:.4f}" for name, value in scores.items() if isinstance(value, float)))
 
 
 if __name__ == "__main__":

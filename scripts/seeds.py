@@ -25,7 +25,7 @@ def main(raw: DictConfig) -> None:
     console.table(str(RunDir.of(config.outputs, config.name).seeds), ["run", "seed", *columns], rows)
     for column, found in spread.columns.items():
         low, high = found.interval
-        console.say(
+        console.answer(
             f"{column}: standard deviation between seeds {found.sd:.4f} (95 % interval {low:.4f} to {high:.4f})"
         )
 

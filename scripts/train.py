@@ -31,6 +31,7 @@ def main(raw: DictConfig) -> None:
         if truth.exists() and run.submission.exists() and same_form:  # the sample data set comes with the answer
             scores = pipeline.score_submission(ScoreConfig(submission=str(run.submission), truth=str(truth)))
             console.show_scores(f"{run.submission} against {truth}", scores)
+        console.show_outcome(job)
     else:
         console.say(
             f"{run.path}: folds {config.trainer.folds} are trained; `make tune name={config.name}` finishes the run"

@@ -17,6 +17,7 @@ def main(raw: DictConfig) -> None:
     pipeline.finish_run(job)
     if job.runtime.group.is_main:
         console.show_run(job)
+        console.show_outcome(job)
 
 
 if __name__ == "__main__":

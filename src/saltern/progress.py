@@ -22,8 +22,8 @@ class Progress:
     @contextmanager
     def track(self, label: str, total: int) -> Iterator["Progress"]:
         """`begin` and, whatever happens, `end`."""
-        self.begin(label, total)
         try:
+            self.begin(label, total)  # a stop in the midst of it ends it too
             yield self
         finally:
             self.end()

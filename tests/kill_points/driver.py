@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from forks import KILLED, Fault, fork, script
 
-UNSTABLE = ("images_per_s", "platform", "seconds", "longest")
+UNSTABLE = ("images_per_s", "memory_mib", "platform", "seconds", "longest")
 """What depends on the clock: columns of `metrics.csv`, keys of a checkpoint."""
 
 

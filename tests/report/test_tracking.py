@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from saltern.errors import RunError
+from saltern.report.events import event_files, read_events
 from saltern.report.tracking import EpochLog
 from saltern.runs import FoldDir
 
@@ -46,6 +49,30 @@ def test_a_continued_run_replaces_the_epoch_it_repeats_and_forgets_later_ones(tm
     assert table["epoch"].tolist() == [1, 2]
     assert table["loss"].tolist() == [1.0, 20.0]
     assert scalars(fold, "loss") == [(1, 1.0), (2, 20.0)]
+
+
+def test_what_was_taken_back_is_in_no_event_file(tmp_path: Path) -> None:
+    """Not even under a tag that does not come again, nor as a picture; a record cut off by a power cut is no matter."""
+    fold = FoldDir(tmp_path)
+    picture = np.full((4, 6, 3), (200, 100, 0), np.uint8)
+    with EpochLog(fold) as first:
+        for epoch in (1, 2, 3):
+            first.log(epoch, "warm_up", {"loss": float(epoch), "loss_bce": float(epoch)})
+            first.draw(epoch, {"a": picture})
+    (file,) = fold.tensorboard.iterdir()
+    with file.open("ab") as cut:
+        cut.write(b"\x20\x00\x00")
+    with EpochLog(fold) as again:
+        again.log(3, "fine_tune", {"loss": 30.0})
+    events = read_events(event_files(fold.tensorboard))
+    found = sorted((value.tag, event.step) for event in events for value in event.summary.value)
+    assert found == [("images/a", 1), ("images/a", 2), ("loss", 1), ("loss", 2), ("loss", 3), ("loss/bce", 1),
+                     ("loss/bce", 2)]  # fmt: skip
+    assert len(list(fold.tensorboard.iterdir())) == 1
+    shown = next(value for event in events for value in event.summary.value if value.tag == "images/a").image
+    pixels = cv2.imdecode(np.frombuffer(shown.encoded_image_string, np.uint8), cv2.IMREAD_COLOR_RGB)
+    assert (shown.height, shown.width) == (4, 6)
+    assert (pixels == picture).all()
 
 
 def test_nothing_is_written_before_the_first_epoch_and_the_old_rows_stay(tmp_path: Path) -> None:

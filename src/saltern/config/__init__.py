@@ -15,6 +15,7 @@ from saltern.config.entries import (
     RunsConfig,
     ScoreConfig,
     SeedsConfig,
+    TensorboardConfig,
     ValidateConfig,
 )
 from saltern.config.explain import explain, refuse_bytes, refuse_surprises
@@ -27,6 +28,7 @@ from saltern.config.frozen import (
     recorded_overrides,
     refuse_contradictions,
     reopen,
+    settings_of,
     states,
     thaw,
 )
@@ -91,6 +93,7 @@ __all__ = [
     "SmpConfig",
     "SubmissionConfig",
     "SubmitConfig",
+    "TensorboardConfig",
     "TgsConfig",
     "TrainerConfig",
     "TransformConfig",
@@ -112,6 +115,7 @@ __all__ = [
     "register",
     "reopen",
     "resolve",
+    "settings_of",
     "states",
     "thaw",
 ]

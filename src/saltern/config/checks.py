@@ -215,6 +215,8 @@ def _check_trainer(trainer: TrainerConfig) -> None:
     _require(trainer.workers >= 0, "trainer.workers", trainer.workers, "0 or more")
     what = "false where trainer.checkpointing is true: torch cannot compile blocks that are computed twice"
     _require(not (trainer.compile and trainer.checkpointing), "trainer.compile", True, what)
+    every = trainer.pictures_every
+    _require(every is None or every >= 1, "trainer.pictures_every", every, "null or a whole number of at least 1")
     clip = trainer.clip_grad_norm
     _require(clip is None or clip > 0, "trainer.clip_grad_norm", clip, "null or a positive number")
     decay = trainer.ema_decay

@@ -91,6 +91,7 @@ class ValidateConfig:
     """Any submission CSV, whoever wrote it, examined row by row."""
 
     submission: str = MISSING
+    """The CSV that is examined."""
     name: str | None = None
     """The run whose images are submitted: it gives ids, sizes and form."""
     sample_submission: str | None = None
@@ -100,6 +101,7 @@ class ValidateConfig:
     size: list[int] | None = None
     """[height, width] where all images have the same."""
     outputs: str = "outputs"
+    """Where the run lies."""
     root: str | None = None
     """Where the run's data set lies now; null: where the run found it."""
     most: int = 10
@@ -113,5 +115,20 @@ class RunsConfig:
     """Every run below a folder: its score, its cost, and what sets it apart."""
 
     outputs: str = "outputs"
+    """Where the runs lie."""
     against: str | None = None
     """The run, by its path below `outputs`, that the others are set against; null: the best of those that can be."""
+
+
+@dataclass(kw_only=True)
+class TensorboardConfig:
+    """TensorBoard's server over the runs."""
+
+    outputs: str = "outputs"
+    """Where the runs lie."""
+    name: str | None = None
+    """The run to show; null: all of them, side by side."""
+    host: str = "localhost"
+    """The name or address that it listens at: 0.0.0.0 lets other machines see it, with no password."""
+    port: int = 6006
+    """1 to 65535; 0: any that is free."""

@@ -57,6 +57,7 @@ WHERE_NOT_WHAT = (
     "trainer.compile",
     "trainer.accelerator",
     "trainer.checkpointing",
+    "trainer.pictures_every",
     "trainer.devices",
     "trainer.nodes",
 )
@@ -179,6 +180,12 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     for key, value in node.items():
         leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return leaves
+
+
+def settings_of(config: schema.RunConfig, parts: Sequence[str]) -> dict[str, Any]:
+    """Dotted key → value, of `parts` (groups, or keys) of `config`, of all that says what is computed."""
+    leaves = _flat(OmegaConf.to_container(OmegaConf.structured(config)))
+    return {key: leaf for key, leaf in leaves.items() if _is_below(key, parts) and not _is_below(key, WHERE_NOT_WHAT)}
 
 
 def later_wins(first: list[str], second: list[str]) -> list[str]:

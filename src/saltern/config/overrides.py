@@ -25,6 +25,7 @@ ENTRIES = (
     schema.SubmitConfig,
     entries.ValidateConfig,
     entries.RunsConfig,
+    entries.TensorboardConfig,
 )
 """The config of every script."""
 

@@ -1,5 +1,6 @@
 """From Hydra's composed config to plain, checked dataclasses."""
 
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "submit_schema": schema.SubmitConfig,
         "validate_schema": entries.ValidateConfig,
         "runs_schema": entries.RunsConfig,
+        "tensorboard_schema": entries.TensorboardConfig,
         "submission_schema": datasets.SubmissionConfig,  # in no group: see compose_config
     },
     "dataset": {
@@ -52,6 +54,19 @@ SCHEMAS: dict[str, dict[str, type]] = {
     "forecast": {"forecast_schema": forecast.ForecastConfig},
 }
 """Group → schema name as used in the `defaults` of its YAML files → dataclass."""
+
+
+CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
+    (schema.RunConfig, check_run),
+    (schema.LrConfig, check_lr),
+    (schema.SubmitConfig, check_submit),
+    (prediction.PredictConfig, prediction.check_predict),
+    (laboratory.LaboratoryConfig, laboratory.check_laboratory),
+    (entries.ScoreConfig, check_score),
+    (entries.ValidateConfig, check_validate),
+    (entries.SeedsConfig, check_seeds),
+)
+"""What is asked of a config beyond the types of its keys; a config is asked all that its classes are."""
 
 
 def register() -> None:
@@ -103,22 +118,9 @@ def checked(raw: DictConfig) -> Any:
         raise ConfigError(f"{key} has no value; give it, for example {key}=…") from None
     except OmegaConfBaseException as error:
         raise ConfigError(str(error).splitlines()[0]) from error
-    if isinstance(config, schema.RunConfig):
-        check_run(config)
-    if isinstance(config, schema.LrConfig):
-        check_lr(config)
-    if isinstance(config, prediction.PredictConfig):
-        prediction.check_predict(config)
-    if isinstance(config, laboratory.LaboratoryConfig):
-        laboratory.check_laboratory(config)
-    if isinstance(config, entries.ScoreConfig):
-        check_score(config)
-    if isinstance(config, entries.ValidateConfig):
-        check_validate(config)
-    if isinstance(config, schema.SubmitConfig):
-        check_submit(config)
-    if isinstance(config, entries.SeedsConfig):
-        check_seeds(config)
+    for cls, check in CHECKS:
+        if isinstance(config, cls):
+            check(config)
     return config
 
 

@@ -106,6 +106,9 @@ class TrainerConfig:
     ema_decay: float | None = None
     """Score and keep the moving average of the weights over optimizer steps: the share of it that a step leaves, such
     as 0.99 (half of it forgotten in 69 steps); null: the weights themselves."""
+    pictures_every: int | None = 5
+    """Epochs between pictures for TensorBoard, the first one's beside: some validation images of the fold, always the
+    same, with outlines of truth and mask; null: none."""
     monitor: str = "precision_tgs"
     """The validation score, at threshold 0.5, by which the best weights are kept."""
     keep: str = "best"

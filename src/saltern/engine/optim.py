@@ -55,6 +55,12 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
         group["lr"] = lr * group["lr_scale"]
 
 
+def scaled_rates(optimizer: torch.optim.Optimizer) -> dict[str, float]:
+    """`lr_encoder`: the learning rate of the encoder, where it moves at another one than the rest."""
+    scaled = [group["lr"] for group in optimizer.param_groups if group["lr_scale"] != 1.0]
+    return {"lr_encoder": scaled[0]} if scaled else {}
+
+
 def lr_at(phase: PhaseConfig, epoch: float, history: Sequence[float] = ()) -> float:
     """The learning rate of the next step: `phase.lr` times a linear rise, then the policy's curve.
 

@@ -16,7 +16,7 @@ from saltern.engine.keeper import Keeper
 from saltern.engine.meter import LossMeter, TrainBatch
 from saltern.engine.mixing import mixed
 from saltern.engine.objective import Objective
-from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, set_lr
+from saltern.engine.optim import build_optimizer, ends_cycle, lr_at, scaled_rates, set_lr
 from saltern.engine.recipe import Recipe
 from saltern.engine.resuming import fitting, restore_precision
 from saltern.engine.soundness import not_finite
@@ -26,7 +26,7 @@ from saltern.errors import TrainingError
 from saltern.losses import Position, Schedule, build_loss
 from saltern.progress import Progress
 from saltern.runtime import Runtime, seed_all
-from saltern.runtime.memory import TRAINING, enough_memory
+from saltern.runtime.memory import TRAINING, Memory, enough_memory
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,9 @@ class Trainer:
             )
         images = sum(data.sizes) * self.runtime.world_size
         shown = {} if at.sampling is None else {"empty_share": at.sampling}
-        return {**means, "lr": lr, **shown, "images_per_s": images / (time.perf_counter() - began)}
+        speed = images / (time.perf_counter() - began)
+        peak = Memory.of(self.runtime.device).peak / 2**20
+        return {**means, "lr": lr, **scaled_rates(optimizer), **shown, "images_per_s": speed, "memory_mib": peak}
 
     def _forward_backward(
         self, model: nn.Module, loss: Objective, batch: TrainBatch, meter: LossMeter, micro: Micro

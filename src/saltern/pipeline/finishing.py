@@ -24,6 +24,7 @@ from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.page_material import beside_page
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
+from saltern.report.outcome import write_outcome
 from saltern.report.resembling import warnings_of
 from saltern.report.run_page import write_report as write_page
 from saltern.submission import table as submission
@@ -98,7 +99,10 @@ def _tune(job: Job) -> None:
     training = {} if job.life.is_ensemble else {str(fold): job.life.fold_facts(fold) for fold in folds}
     scores = scores_json(statistics, fold_of, decision, config, nested)
     believed = {**choice.to_json(), **claims(job, statistics, fold_of, nested, scores)}
-    write_json(run.scores, {"folds": folds, **scores, **believed, "training": training, **note_of(job)})
+    content = {"folds": folds, **scores, **believed, "training": training, **note_of(job)}
+    write_json(run.scores, content)
+    if not job.life.is_ensemble:  # its settings are only those of its first member
+        write_outcome(run, job.config, content)
     job.life.close("tune", [run.decision, run.oof_scores, run.oof_nested, run.scores, run.truth], made_of)
 
 
@@ -156,7 +160,10 @@ def _submit(job: Job) -> SubmissionProof:
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
     def masks() -> Iterator[tuple[str, np.ndarray]]:
-        return ((name, painted.mask(name, said)) for name, said in predictions_in(store))
+        with job.progress.track("submit", len(ids)):
+            for name, said in predictions_in(store):
+                yield name, painted.mask(name, said)
+                job.progress.advance(1)
 
     if isinstance(job.config.dataset, VocConfig):
         write_voc_results(job.run.voc_results, masks(), ids, sizes, job.config.dataset.class_ids()[0])

@@ -7,11 +7,12 @@ import torch
 from torch import nn
 
 from saltern.data.loading.evaluation import EvalBatch
-from saltern.engine.fold_data import EpochLog
 from saltern.inference.epoch_counts import EpochCounts
 from saltern.inference.members import seeing
 from saltern.inference.predict import Predictor, score_batches
 from saltern.job import Job
+from saltern.pipeline.watching import Watched
+from saltern.report.tracking import EpochLog
 from saltern.runs import FoldDir
 
 log = logging.getLogger(__name__)
@@ -37,10 +38,12 @@ class Validation:
         self._vary = bool(ids) and job.material.sizes_vary(job.material.labelled, self._rows, stride)
         self._place = {row: place for place, row in enumerate(self._rows)}
         self._counts = torch.zeros(0, 3, dtype=torch.int64)
+        self._watched = Watched(job, ids, self._look)
+        self._network: nn.Module | None = None
 
     def __call__(self, network: nn.Module) -> dict[str, float]:
         """The scores of `network`, the same on every process, which all must call; none where no image is held out."""
-        job, found = self._job, list[int]()
+        job, found, self._network = self._job, list[int](), network
         job.runtime.share_buffers(network)
         if not self._rows:
             return {}
@@ -60,7 +63,7 @@ class Validation:
             yield batch
 
     def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
-        """Record a finished epoch, counted from 1, with what was counted last."""
+        """Record a finished epoch, counted from 1, with what was counted last and, now and then, pictures."""
         self._epochs.log(epoch, phase, scores)
         if self._rows:
             before = EpochCounts.read(self._path) if self._path.exists() else EpochCounts.none(self._ids)
@@ -70,3 +73,5 @@ class Validation:
                     "epoch gained will not be known", self._path, len(before.counts) + 1, epoch - 1,
                 )  # fmt: skip
             before.with_epoch(epoch, self._counts.numpy()).write(self._path)
+        if self._network is not None and self._watched.is_due(epoch):
+            self._epochs.draw(epoch, self._watched.draw(self._network))

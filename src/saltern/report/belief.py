@@ -74,6 +74,23 @@ def belief_lines(scores: Mapping[str, Any], *, doubted: bool = False) -> list[st
     return [*lines, *filter(None, [neutral_text(scores)]), _forecast_line(scores)]
 
 
+def believed_line(scores: Mapping[str, Any], *, doubted: bool = False) -> str:
+    """The one number to believe, with the range that a leaderboard will show, or why there is none.
+
+    `doubted`: something speaks against it, which is said elsewhere.
+    """
+    name, found, nested = scores["tuned_for"], scores.get("forecast"), scores["nested"]
+    number = scores.get("estimate")
+    if number is None and nested is not None:  # where an earlier version tuned
+        number = nested["scores"][name]
+    if number is None:
+        tuned = _number(scores["pooled"]["at_decision"][name])
+        reason = scores.get("nested_reason") or "a single image leaves nothing to tune on"
+        return f"no {name} to believe: there is no nested estimate ({reason}); the tuned score of {tuned} flatters"
+    range_ = "no forecast" if found is None else f"{_range(found)} on {found['images']:,} test images (95 %)"
+    return f"{_number(number)} {name}; {range_}{'; doubted, see the warnings' if doubted else ''}"
+
+
 def _forecast_line(scores: Mapping[str, Any]) -> str:
     found = scores.get("forecast")
     if found is None:

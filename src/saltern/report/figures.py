@@ -236,7 +236,3 @@ def intervals(rows: Sequence[tuple[str, float, float, float]]) -> str:
 def color(index: int) -> str:
     """The colour of the series `index`; after the last one they begin anew."""
     return SERIES[index % len(SERIES)]
-
-
-drawing, color = _drawing, _color
-"""For the figures of other files."""

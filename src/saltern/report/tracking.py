@@ -1,20 +1,16 @@
 """Scores of every epoch as they arise: a CSV to read, TensorBoard scalars to watch."""
 
 import csv
-import io
-import os
-import socket
-import time
-from itertools import count
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-from tensorboard.compat.proto.summary_pb2 import Summary
-from tensorboard.summary.writer.record_writer import RecordWriter
+import numpy as np
+from numpy.typing import NDArray
 
 from saltern.errors import RunError
-from saltern.files import atomic, storage_errors
+from saltern.files import atomic
+from saltern.report.events import EventFile, image, scalar
 from saltern.runs import FoldDir
 
 
@@ -29,7 +25,7 @@ class EpochLog:
     def __init__(self, fold: FoldDir) -> None:
         self._fold = fold
         self._rows = _read(fold.metrics)
-        self._events: _EventFile | None = None
+        self._events: EventFile | None = None
 
     def log(self, epoch: int, phase: str, scores: dict[str, float]) -> None:
         """Record a finished epoch, counted from 1; the files are complete on disk when this returns.
@@ -38,11 +34,8 @@ class EpochLog:
             StorageError: the disk is full, and the like.
         """
         if self._events is None:
-            self._events = _EventFile(self._fold.tensorboard)
-            begun = Event(step=epoch, session_log=SessionLog(status=SessionLog.START))  # what came later is forgotten
-            self._events.add(Event(file_version="brain.Event:2"), begun)
-        values = [Summary.Value(tag=_tag(name), simple_value=float(score)) for name, score in scores.items()]
-        self._events.add(*(Event(step=epoch, summary=Summary(value=[value])) for value in values))
+            self._events = EventFile.continued(self._fold.tensorboard, epoch)
+        self._events.add(epoch, [scalar(_tag(name), score) for name, score in scores.items()])
         self._rows = [row for row in self._rows if int(row["epoch"]) < epoch]
         self._rows.append({"epoch": str(epoch), "phase": phase, **{name: repr(float(scores[name])) for name in scores}})
         columns = list(dict.fromkeys(name for row in self._rows for name in row))
@@ -50,6 +43,11 @@ class EpochLog:
             writer = csv.DictWriter(file, columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(self._rows)
+
+    def draw(self, epoch: int, pictures: Mapping[str, NDArray[np.uint8]]) -> None:
+        """Show `pictures`, name → uint8 (H, W, 3) RGB, in TensorBoard under an epoch that was logged just now."""
+        assert self._events is not None, "pictures of an epoch that was not logged"
+        self._events.add(epoch, [image(f"images/{name}", pixels) for name, pixels in pictures.items()])
 
     def close(self) -> None:
         """Done with the TensorBoard file; logging again afterwards begins a new one."""
@@ -64,37 +62,10 @@ class EpochLog:
         self.close()
 
 
-class _EventFile:
-    """A TensorBoard file, written here and now: torch's writer has a thread, whose errors come as it pleases."""
-
-    _numbers = count()
-
-    def __init__(self, folder: Path) -> None:
-        label = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(self._numbers)}"
-        self._path = folder / f"events.out.tfevents.{label}"
-
-    def add(self, *events: Event) -> None:
-        """Append `events`, all or none of them."""
-        records = io.BytesIO()
-        writer = RecordWriter(records)
-        for event in events:
-            event.wall_time = time.time()
-            writer.write(event.SerializeToString())
-        with storage_errors(self._path):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            size = self._path.stat().st_size if self._path.exists() else 0
-            try:
-                with self._path.open("ab") as file:
-                    file.write(records.getvalue())
-            except OSError:
-                os.truncate(self._path, size)
-                raise
-
-
 def _tag(name: str) -> str:
     """TensorBoard groups by what stands before the slash: val_iou_image → val/iou_image."""
     group, _, rest = name.partition("_")
-    return f"{group}/{rest}" if rest and group in ("val", "loss") else name
+    return f"{group}/{rest}" if rest and group in ("val", "loss", "lr") else name
 
 
 def _read(path: Path) -> list[dict[str, str]]:

@@ -194,6 +194,11 @@ class RunDir:
         return self.path / "mosaics.png"
 
     @property
+    def tensorboard(self) -> Path:
+        """TensorBoard event files of the whole run: settings and final scores."""
+        return self.path / "tensorboard"
+
+    @property
     def oof(self) -> Path:
         """Out-of-fold probabilities."""
         return self.path / "oof"

@@ -57,7 +57,7 @@ def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = No
     if adjacency and len(repeated):
         raise DataError(f"{dataset.root}: {len(repeated)} ids are in train and test, such as {repeated.iloc[0]!r}.")
     prints = fingerprints_of(dataset, tiles, progress) if whole or needs_prints(config) else None
-    look = Looks.of(prints) if prints is not None and whole else None
+    look = Looks.of(prints, progress) if prints is not None and whole else None
     ours = None if prints is None else prints[: len(train)]
     chains = None
     if adjacency:
@@ -66,7 +66,9 @@ def divide(dataset: Dataset, config: FoldsConfig, progress: Progress | None = No
         chains = chained(look.seams, config.max_ratio, np.arange(len(tiles)) < len(train), most)
         groups = groups_of(train, config, look.twins, chains, tiles["id"][len(train) :].tolist())
     else:
-        groups = groups_of(train, config, near_clusters(ours) if ours and config.group == DUPLICATES else None)
+        groups = groups_of(
+            train, config, near_clusters(ours, progress) if ours and config.group == DUPLICATES else None
+        )
     folds = assign_folds(train, config, groups)
     mosaics = mosaics_of(look.seams) if look is not None and adjacency else None
     report = verify_folds(folds, train, groups, ours)

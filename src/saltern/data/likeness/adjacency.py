@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from saltern.data.likeness.fingerprints import BEYOND, Fingerprint
+from saltern.progress import Progress
 
 MAX_DOUBT = 0.6
 """Links of more doubt are never clear, whatever the data say."""
@@ -104,8 +105,8 @@ class Seams:
         return clear + within(self.links[len(clear) :]), by_chance
 
 
-def find_seams(prints: Sequence[Fingerprint]) -> Seams:
-    """Compare the borders of all tiles.
+def find_seams(prints: Sequence[Fingerprint], progress: Progress | None = None) -> Seams:
+    """Compare the borders of all tiles; `progress` is told of every tile, twice for each direction.
 
     All pairs are compared as matrix products in blocks. Of tiles with equal pixels only the first is linked, since
     twins hide each other from the ratio test. Borders are compared where their lengths are equal.
@@ -113,13 +114,16 @@ def find_seams(prints: Sequence[Fingerprint]) -> Seams:
     links: list[Link] = []
     backwards: list[Link] = []
     same_side: list[Link] = []
-    for direction, sides in _SIDES.items():
-        for tiles in _comparable(prints, sides[0]):
+    work = [(direction, sides, tiles) for direction, sides in _SIDES.items() for tiles in _comparable(prints, sides[0])]
+    with (progress or Progress()).track("compare borders", sum(2 * len(tiles) for _, _, tiles in work)) as line:
+        for direction, sides, tiles in work:
             first, second = (_borders([prints[index] for index in tiles], side, direction) for side in sides)
             links += _mutual(first, second, tiles, direction)
             backwards += _mutual(first, (second[0][:, ::-1], *second[1:]), tiles, direction)
+            line.advance(len(tiles))
             for side in (first, second):  # every pair of one side is found twice, from either end
                 same_side += [link for link in _mutual(side, side, tiles, direction) if link.first < link.second]
+            line.advance(len(tiles))
     links.sort(key=lambda link: (link.doubt, link.first, link.second))
     return Seams(len(prints), links, backwards, same_side)
 

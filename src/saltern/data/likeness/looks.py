@@ -24,7 +24,7 @@ class Looks:
     @classmethod
     def of(cls, prints: Sequence[Fingerprint], progress: Progress | None = None) -> "Looks":
         """Compare all images with each other."""
-        return cls(prints, find_seams(prints), near_clusters(prints, progress))
+        return cls(prints, find_seams(prints, progress), near_clusters(prints, progress))
 
     def resemblance(self, labelled: np.ndarray) -> Resemblance:
         """The images where `labelled`, bool (N,), beside the others, which are the test."""

@@ -55,11 +55,16 @@ def contact_sheet(
 
 def outlined(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A copy of `image` uint8 (H, W, 3), RGB, with lines around foreground and void of `mask` uint8 (H, W)."""
-    drawn = np.ascontiguousarray(image).copy()
     for value, colour in ((VOID, VOID_OUTLINE), (1, OUTLINE)):
-        inside = (mask == value).astype(np.uint8)
-        inner = cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
-        drawn[(inside == 1) & (inner == 0)] = colour
+        image = lined(image, (mask == value).astype(np.uint8), colour)
+    return image
+
+
+def lined(image: np.ndarray, inside: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """A copy of `image` uint8 (H, W, 3), RGB, with a line of one pixel inside the border of `inside` uint8 (H, W)."""
+    drawn = np.ascontiguousarray(image).copy()
+    inner = cv2.erode(inside, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    drawn[(inside == 1) & (inner == 0)] = colour
     return drawn
 
 
