@@ -27,6 +27,7 @@ Groups = Mapping[str, str] | None
 NOTABLE = 0.005
 """Selection optimism above which the console says how to owe nothing to it."""
 
+_NO_SPREAD = "nothing shows the spread: there is a single image or group, or all images score the same"
 _NO_TEST = "there are no test images; forecast.images=N asks for so many"
 
 
@@ -81,7 +82,7 @@ def _foretold(job: Job, evidence: Evidence, believed: float) -> dict[str, Any]:
         return {"forecast": None, "forecast_reason": _NO_TEST}
     said = forecast(evidence, believed, images, public)
     if said is None:
-        return {"forecast": None, "forecast_reason": "a single image or a single group shows no spread"}
+        return {"forecast": None, "forecast_reason": _NO_SPREAD}
     return {"forecast": said}
 
 
