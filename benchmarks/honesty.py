@@ -1,4 +1,4 @@
-"""How often 95 % intervals and forecasts hold, and how often `make compare` raises a false alarm, if the truth is known.
+"""How often 95 % intervals and forecasts hold, and how often `make compare` raises a false alarm; the truth is known.
 
     python benchmarks/honesty.py [COMPETITIONS]
 

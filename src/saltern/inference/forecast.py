@@ -16,8 +16,8 @@ from saltern.metrics.noise import Retrain, learned, mean_interval
 ASSUMPTIONS = (
     "the test images come from where the labelled ones come from, and resemble each other as much as these do",
     "the organisers score as Saltern does, with the decision of this run",
-    "the networks that predict are those that were validated; the mean of several is often a little better, and networks "
-    "that are trained again (the wider range) differ by chance",
+    "the networks that predict are those that were validated; the mean of several is often a little better, and "
+    "networks that are trained again (the wider range) differ by chance",
     "the public part is drawn at random from the test images",
 )
 """What a forecast takes for granted."""
@@ -60,8 +60,8 @@ def forecast(evidence: Evidence, estimate: float, images: int, public: int | Non
 
     Returns:
         `score`, `low`, `high` (in [0, 1]), `images`, `parts` (variances), `again` (`low`, `high` and `parts` if the
-        recipe were trained again), and `public`, the same for that part, where it is asked for. None where nothing shows
-        the spread: a single image, a single group, or images that all score the same.
+        recipe were trained again), and `public`, the same for that part, where it is asked for. None where nothing
+        shows the spread: a single image, a single group, or images that all score the same.
     """
     if evidence.clusters.min() == evidence.clusters.max() or evidence.values.min() == evidence.values.max():
         return None

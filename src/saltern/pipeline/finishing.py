@@ -149,7 +149,8 @@ def _submit(job: Job) -> SubmissionProof:
     job.life.require("predict")
     job.life.forget("submit", "report")
     made_of = job.life.ingredients("submit")
-    decision, store, dataset = read_decision(job.run.decision), ProbStore(job.run.test), job.material.dataset
+    store, dataset = ProbStore(job.run.test), job.material.dataset
+    decision = read_decision(job.run.decision, presence=store.has_presence)
     ids = dataset.submission_ids or list(dataset.test["id"])
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
@@ -173,5 +174,6 @@ def _report(job: Job) -> None:
     job.life.require("tune")
     job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
+    read_decision(job.run.decision, presence=ProbStore(job.run.oof).has_presence)  # before any image is drawn
     write_page(job.run, pixels_for_page(job), job.material.coverage)
     job.life.close("report", [job.run.report], made_of)
