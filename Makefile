@@ -106,7 +106,7 @@ format: $(STAMP)    ## let ruff mend what it can
 	$(BIN)/ruff format .
 bench: $(STAMP)     ## every benchmark, both sides in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
-figures: $(STAMP)   ## draw the figures of docs/losses.md
+figures: $(STAMP)   ## draw the figures of docs/losses.md and docs/honesty.md
 	$(BIN)/python docs/figures/draw.py
 clean:              ## delete the virtual environment and all caches; data and outputs stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis src/*.egg-info
