@@ -115,7 +115,7 @@ format: $(STAMP)    ## let ruff mend what it can
 	$(BIN)/ruff format .
 bench: $(STAMP)     ## every benchmark, both sides in one run
 	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
-figures: $(STAMP)   ## draw the figures of docs/losses.md, and photograph the page of the sample run
+figures: $(STAMP)   ## draw the figures of docs/losses.md and docs/honesty.md, and photograph the page of the sample run
 	$(BIN)/python docs/figures/draw.py
 	$(BIN)/python docs/figures/page.py
 docs: $(STAMP)      ## build the documentation as a site: docs/_build/html/index.html

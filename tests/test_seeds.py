@@ -83,6 +83,30 @@ def test_compare_takes_the_mean_over_seeds_and_their_spread(place: Path) -> None
     shutil.rmtree(place / "outputs/rival")
 
 
+def test_a_spread_changed_by_another_hand_is_refused_and_one_of_other_scores_told(place: Path, tmp_path: Path) -> None:
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    run, seal = tmp_path / "outputs/a", tmp_path / "outputs/a/done/seeds.json"
+    names = ("oof_nested.csv", "../a_seed1/oof_nested.csv", "../a_seed2/oof_nested.csv", "settings")
+    assert set(read(seal)["made_of"]) == set(names)
+    right = run.joinpath("seeds.json").read_text()
+    run.joinpath("seeds.json").write_text(right.replace('"sd"', '"sd" '))
+    for stage, words in (("tune", ()), ("compare", ("runs=[a,a_seed1]",))):
+        refused = script(stage, "name=a", *words, cwd=tmp_path)
+        assert refused.returncode == 2
+        assert "seeds.json was changed by another hand; run `make seeds name=a`" in refused.stdout + refused.stderr
+    run.joinpath("seeds.json").write_text(right)
+    with (tmp_path / "outputs/a_seed2/oof_nested.csv").open("a") as table:
+        table.write("\n")
+    told = script("tune", "name=a", cwd=tmp_path)
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "measured on other scores (../a_seed2/oof_nested.csv changed since)" in told.stdout + told.stderr
+    shutil.rmtree(tmp_path / "outputs/a_seed2")
+    assert "other scores" not in (gone := script("tune", "name=a", cwd=tmp_path)).stdout + gone.stderr
+    seal.unlink()
+    old = script("tune", "name=a", cwd=tmp_path)
+    assert (old.returncode, "did not seal it" in old.stdout + old.stderr) == (0, True)
+
+
 def test_mistakes_are_answered_before_anything_is_trained(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"seeds=\[1, 1\]: expected one or more different"):
         compose_config("seeds", ["name=a", "seeds=[1,1]"])
@@ -137,4 +161,29 @@ def test_other_folds_or_a_damaged_file_are_refused(tmp_path: Path) -> None:
     run.seeds.parent.mkdir(parents=True)
     run.seeds.write_text('{"runs": 3}')
     with pytest.raises(RunError, match="make seeds name=a"):
+        read_spread(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"runs": ["a", "a"]}, "different runs"),
+        ({"seeds": [0]}, "a seed for each run"),
+        ({"columns": {}}, "the columns iou, dice, precision_tgs"),
+        ({"sd": -1.0}, "no number below 0"),
+        ({"retrain_variance": 1e999}, "infinite"),
+        ({"retrain_df": 0.0}, "retrain_df=0"),
+        ({"scores": [0.5]}, "a score of each run"),
+    ],
+)
+def test_a_spread_that_cannot_be_is_refused(change: dict[str, Any], said: str, tmp_path: Path) -> None:
+    run = RunDir.of(tmp_path, "a")
+    content = measure_spread(drawn(2, 0.01), [0, 1]).model_dump()
+    run.seeds.parent.mkdir(parents=True)
+    target = content if next(iter(change)) in content else content["columns"]["iou"]
+    run.seeds.write_text(json.dumps({**content}))
+    assert read_spread(run) is not None
+    target.update(change)
+    run.seeds.write_text(json.dumps(content))
+    with pytest.raises(RunError, match=said if "inf" not in said else "no number below 0|Infinity|inf"):
         read_spread(run)

@@ -1,4 +1,4 @@
-"""Draw the figures of `docs/losses.md` with the package's own losses: `make figures`."""
+"""Draw the figures of `docs/losses.md` with the package's own losses, and those of `docs/honesty.md`: `make figures`."""
 
 from functools import partial
 from pathlib import Path
@@ -10,6 +10,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from honest import FIGURES, PLAIN
 from matplotlib.axes import Axes
 from torch import Tensor
 
@@ -21,7 +22,10 @@ FOREGROUND, BACKGROUND = BLUE, ORANGE
 
 
 def main() -> None:
-    """Write every figure beside this file."""
+    """Write every figure beside this file.
+
+    Those of `docs/honesty.md` are clear with grey text, for light and dark pages.
+    """
     plt.rcParams.update({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "savefig.dpi": 110})
     figures = {
         "lovasz_sorting": lovasz_sorting,
@@ -36,6 +40,12 @@ def main() -> None:
         figure = draw()
         figure.savefig(HERE / f"{name}.png", metadata={"Software": None})
         plt.close(figure)
+    grey = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), PLAIN)
+    for name, draw in FIGURES.items():
+        with plt.rc_context({**grey, "savefig.transparent": True}):
+            figure = draw()
+            figure.savefig(HERE / f"{name}.png", metadata={"Software": None})
+            plt.close(figure)
 
 
 # --------------------------------------------------------------------------------- Lovász: the sorting

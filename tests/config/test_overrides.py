@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from saltern.config import as_meant, compose_config, freeze, later_wins, reopen
+from saltern.config import as_meant, compose_config, freeze, later_wins, refuse_surprises, reopen
+from saltern.errors import ConfigError
 
 SAME = [
     "trainer.folds=[0,1]", "trainer.folds=0", "trainer.clip_grad_norm=null", "dataset.cache_dir=null", "seed=3",
@@ -68,3 +69,12 @@ def test_a_run_begun_with_odd_names_is_found_again(tmp_path: Path) -> None:
     moved = as_meant("dataset.root=jürgen")
     assert later_wins(begun, [moved]) == [*begun[:2], moved]
     assert reopen(path, begun, [moved]).dataset.root == "jürgen"
+
+
+def test_a_number_is_no_true_or_false() -> None:
+    for key in ("schedule.phases.warm_up.freeze_encoder", "trainer.compile", "overwrite", "+insist"):
+        for value in ("2", "-1", "10"):
+            with pytest.raises(ConfigError, match=f"={value}: expected true or false"):
+                refuse_surprises([f"{key}={value}"])
+        refuse_surprises([f"{key}={value}" for value in ("true", "false", "1", "0", "yes")])
+    refuse_surprises(["schedule.phases.warm_up.epochs=2", "trainer.workers=2", "seeds=[2]"])

@@ -41,6 +41,14 @@ def test_images_without_a_value_are_groups_of_their_own() -> None:
     assert partition(groups) == {frozenset([IDS[0], IDS[3]]), frozenset(IDS[1:2]), frozenset(IDS[2:3])}
 
 
+def test_an_image_alone_is_not_in_a_group_that_is_called_like_it() -> None:
+    """pandas drops a zero character before a column, so car1_02 would have come into the group of that name."""
+    named = column_groups(table_of(group=["car1_02", "", "car1_02", ""]), "group")
+    searched = regex_groups(pd.DataFrame({"id": ["b-1", "b", "b-2", "d"]}), "(?:(.+)-)?")
+    assert partition(named) == {frozenset(IDS[::2]), frozenset(IDS[1:2]), frozenset(IDS[3:])}
+    assert partition(searched) == {frozenset(["b-1", "b-2"]), frozenset("b"), frozenset("d")}
+
+
 @pytest.mark.parametrize(
     ("pattern", "said"),
     [

@@ -108,3 +108,13 @@ def test_a_file_edited_into_nonsense_is_refused_with_its_path(tmp_path: Path, co
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such file"):
         read_decision(tmp_path / "decision.json")
+
+
+def test_a_gate_for_presence_is_refused_where_the_decision_is_read_with_a_run_that_stores_none(tmp_path: Path) -> None:
+    path = tmp_path / "decision.json"
+    write_decision(path, Decision(presence_gate=0.3))
+    assert read_decision(path, presence=True) == read_decision(path) == Decision(presence_gate=0.3)
+    with pytest.raises(RunError, match=r"decision\.json: presence_gate=0\.3: .*this run stores none"):
+        read_decision(path, presence=False)
+    write_decision(path, Decision(presence_gate=0.0))
+    assert read_decision(path, presence=False).presence_gate == 0, "no gate asks for nothing"

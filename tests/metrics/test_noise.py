@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 
 from saltern.metrics.differences import Ground
+from saltern.metrics.intervals import interval_of
 from saltern.metrics.noise import (
     RETRAIN_DF,
     RETRAIN_SD,
     Retrain,
-    interval_of,
     iou_dataset_values,
     learned,
     mean_interval,

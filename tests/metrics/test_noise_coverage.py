@@ -36,6 +36,8 @@ def test_intervals_hold_and_alarms_are_few(
     found = honesty.rates(honesty.Setting(images, group, folds, seeds), COUNT)
     assert LOW <= found["estimate"] <= HIGH
     assert LOW <= found["difference"] <= HIGH
+    for forecast in honesty.FORECASTS:
+        assert LOW <= found[forecast] <= HIGH, forecast
     assert found["false alarm"] <= ALARMS
 
 

@@ -51,6 +51,13 @@ def test_an_option_that_the_architecture_does_not_take_is_refused() -> None:
         build_model(SmpConfig(architecture="unet", encoder="tu-nonsense"))
 
 
+def test_attention_that_has_no_channels_left_is_named_and_not_blamed_on_sizes() -> None:
+    options = {**SMALL["options"], "decoder_attention_type": "scse"}
+    with pytest.raises(ConfigError, match=r"no channels left.*decoder_channels 16 or more") as refused:
+        build_model(SmpConfig(architecture="unet", encoder="resnet18", options=options))
+    assert "no size" not in str(refused.value)
+
+
 @pytest.mark.parametrize("suffix", ["safetensors", "pth", "nested.pth"])
 def test_weights_are_loaded_key_by_key(suffix: str, source: torch.nn.Module, tmp_path: Path) -> None:
     file = tmp_path / f"w.{suffix}"

@@ -80,3 +80,11 @@ def test_a_decision_that_stays_neutral_says_why(error: float | None, said: str) 
     assert said in neutral_text(scores)
     assert neutral_text(scores) in belief_lines(scores)
     assert neutral_text(WHOLE) == ""
+
+
+def test_a_forecast_says_how_far_another_training_may_go_and_an_older_one_does_not() -> None:
+    again = {"low": 0.761, "high": 0.853}
+    scores = {**WHOLE, "forecast": {**WHOLE["forecast"], "again": again}}
+    assert {step.label: step for step in steps_of(scores)}["forecast"].text.endswith("again: 0.7610 to 0.8530.")
+    assert belief_lines(scores)[-1].endswith("(95 %); 0.7610 to 0.8530 if it were trained again")
+    assert "again" not in belief_lines(WHOLE)[-1]

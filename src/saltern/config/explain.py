@@ -93,13 +93,19 @@ def refuse_surprises(arguments: list[str], *, groups: bool = True) -> None:
 
     Raises:
         ConfigError: `….loss={…}`, which would silently keep the terms that are there, `GROUP=null`, no key,
-            or a key or choice that no file could be named after.
+            a key or choice that no file could be named after, or a number for true or false.
     """
     for argument in arguments:
         key, equals, value = argument.partition("=")
         choice = value if key.lstrip("+") in GROUPS else ""
         if (equals and not key.strip("+~")) or max(len(key.encode()), len(choice.encode())) > LONGEST_NAME:
             raise ConfigError(f"cannot read the override {_shown(argument)}. Expected key=value.")
+        if (
+            annotation(key.lstrip("+")) is bool
+            and re.fullmatch(r"[-+]?\d+", value.strip())
+            and int(value) not in (0, 1)
+        ):
+            raise ConfigError(f"{key}={value}: expected true or false; OmegaConf would take any number but 0 for true.")
         if key.lstrip("+").endswith(".loss") and value.lstrip().startswith("{"):
             raise _merged_loss(key.lstrip("+"), "lovasz_hinge")
         if groups and key in _GROUPS[4:] and value.strip().lower() in ("null", ""):

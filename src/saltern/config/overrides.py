@@ -77,6 +77,9 @@ def annotation(full_key: str, owner: Any = None) -> Any:
 def _annotation(full_key: str, owner: Any) -> Any:
     cls: Any = owner
     for part in full_key.split("."):
+        if get_origin(cls) is dict and is_dataclass(get_args(cls)[1]):  # the phases, by their names
+            cls = get_args(cls)[1]
+            continue
         if not isinstance(cls, type) or not is_dataclass(cls):
             return None
         # a key of one layout or one kind of model stands only in a subclass

@@ -62,11 +62,16 @@ def write_decision(path: Path, decision: Decision) -> None:
     write_json(path, decision.to_json())
 
 
-def read_decision(path: Path) -> Decision:
+def read_decision(path: Path, *, presence: bool | None = None) -> Decision:
     """Read `decision.json`, which may have been edited by hand.
 
+    Args:
+        path: where it lies.
+        presence: whether the run that it decides for stores presence; None: it decides nothing here.
+
     Raises:
-        RunError: the file is missing, is no JSON, lacks a key, has another, or holds an impossible number.
+        RunError: the file is missing, is no JSON, lacks a key, has another, or holds an impossible number; a gate for
+            presence where `presence` says that none is stored.
     """
     content = read_json(path, "Run `make tune` again, or mend what was edited.")
     keys = sorted(NEUTRAL.to_json())
@@ -78,9 +83,12 @@ def read_decision(path: Path) -> Decision:
         )
     gates = {key: 0.0 for key in ("empty_gate", "presence_gate") if key in content and content[key] is None}
     try:
-        return Decision(**{**content, **gates})
+        decision = Decision(**{**content, **gates})
     except RunError as error:
         raise RunError(f"{path}: {error}") from None
+    if decision.presence_gate and presence is False:
+        raise RunError(f"{path}: {_no_presence(decision)}")
+    return decision
 
 
 def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float | None = None) -> NDArray[np.uint8]:
@@ -97,14 +105,18 @@ def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float
         mask[:] = 0
     if decision.presence_gate:
         if presence is None:
-            raise RunError(
-                f"presence_gate={decision.presence_gate!r}: the decision asks for the probability that an image holds "
-                "any foreground, and this run stores none. Leave presence_gate out of decision.json, or train a run "
-                "with model.heads.empty."
-            )
+            raise RunError(_no_presence(decision))
         if np.float32(presence) < np.float32(decision.presence_gate):
             mask[:] = 0
     return mask
+
+
+def _no_presence(decision: Decision) -> str:
+    return (
+        f"presence_gate={decision.presence_gate!r}: the decision asks for the probability that an image holds any "
+        "foreground, and this run stores none. Leave presence_gate out of decision.json, or train a run with "
+        "model.heads.empty."
+    )
 
 
 def as_probabilities(probs: NDArray[np.floating[Any]]) -> NDArray[np.float32]:

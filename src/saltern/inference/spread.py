@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
+from pydantic import BaseModel, model_validator
 from scipy import stats
 
 from saltern.errors import ConfigError, RunError
@@ -38,6 +38,20 @@ class Spread(BaseModel):
     seeds: list[int]
     images: int
     columns: dict[str, ColumnSpread]
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Spread":
+        if len(self.runs) < 2 or len({*self.runs}) < len(self.runs) or len({*self.seeds}) < len(self.seeds):
+            raise ValueError("expected two or more different runs, each with a seed of its own")
+        if len(self.seeds) != len(self.runs) or self.columns.keys() != PER_IMAGE.keys():
+            raise ValueError(f"expected a seed for each run, and the columns {', '.join(PER_IMAGE)}")
+        for column in self.columns.values():
+            numbers = (*column.scores, column.sd, *column.interval, column.retrain_variance, column.retrain_df)
+            if len(column.scores) != len(self.runs) or not all(0 <= number < math.inf for number in numbers):
+                raise ValueError("expected a score of each run, and no number below 0, infinite or NaN")
+            if not column.retrain_df:
+                raise ValueError("retrain_df=0: expected more")
+        return self
 
     def retrain(self, column: str) -> Retrain:
         """What is known of one network's shift of the mean of `column`."""

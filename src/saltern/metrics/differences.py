@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import stats
 
-from saltern.metrics.noise import Interval, Retrain, Values, mean_interval, seeds_needed
+from saltern.metrics.intervals import Interval
+from saltern.metrics.noise import Retrain, Values, mean_interval, seeds_needed
 
 LEVEL = 0.95
 """Of all intervals of a comparison together."""

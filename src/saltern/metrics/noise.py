@@ -21,22 +21,20 @@ The variance of the mean has two parts:
   it is a `Retrain`: a default, moved by what several folds and seeds show, each by the weight of its evidence
   (moderated variances; Smyth, Stat. Appl. Genet. Mol. Biol. 3, 2004).
 
-The quantile is Student's t: that of each part's degrees of freedom, weighted by the part's variance (Cochran and Cox,
-Experimental Designs, 1957). Scores lean to one side, so the interval is bent by Hall's cubic transformation (J. R.
-Stat. Soc. B 54, 1992): without it 92 of 100 intervals over 20 images hold (`benchmarks/honesty.py`). Not in the model:
+The interval of these parts is made in `metrics/intervals`. Not in the model:
 networks of different folds share most of their training images, which no single cross-validation can measure (Bengio
 and Grandvalet, J. Mach. Learn. Res. 5, 2004).
 """
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from saltern.metrics.clusters import Values, cluster_variance, numbered, third_moment
+from saltern.metrics.intervals import Interval, interval_of
 from saltern.metrics.scores import Counts
 
 RETRAIN_SD = 0.0065
@@ -50,9 +48,6 @@ RETRAIN_DF = 4.0
 """Degrees of freedom that the default is worth: as much as a measurement with five seeds. Data sets differ."""
 
 Labels = NDArray[np.int64]
-
-MOST_SKEW = 1.0
-"""Of a mean; what three or four clusters show beyond it is chance."""
 
 
 @dataclass(frozen=True)
@@ -97,37 +92,6 @@ class Retrain:
         if not variance:
             return Retrain(0.0, min(self.df, other.df))
         return Retrain(variance, variance / (self.variance / self.df + other.variance / other.df))
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its interval. Where nothing can be said, `se` is infinite and the interval is all numbers."""
-
-    mean: float
-    low: float
-    high: float
-    se: float
-    """Standard error: the root of the sum of the parts."""
-    images: float = 0.0
-    """The part of the variance that the choice of images makes."""
-    retrain: float = 0.0
-    """The part that training again makes."""
-    quantile: float = math.inf
-    """Student's t that `low` and `high` were made with; 1.96 where all is known and `level` is 0.95."""
-    third: float = 0.0
-    """Third central moment of the mean, from the images: which side the interval leans to."""
-    clusters: int = 0
-    """How many independent pieces the images are."""
-
-    @property
-    def said(self) -> bool:
-        """Whether anything can be said: a single image or a single cluster shows no spread."""
-        return math.isfinite(self.se)
-
-    @property
-    def half(self) -> float:
-        """Half the width: about the ± of the mean."""
-        return (self.high - self.low) / 2 if self.said else math.inf
 
 
 def mean_interval(
@@ -190,28 +154,6 @@ def learned(
     return _by_folds(known, scores, labels, parts, int(draws.max()) + 1)
 
 
-def interval_of(
-    mean: float, parts: Iterable[tuple[float, float]], level: float = 0.95, third: float = 0.0, *, clusters: int = 0
-) -> Interval:
-    """The interval of a mean whose variance is a sum of independent parts, each (variance, degrees of freedom).
-
-    The first part is that of the images, the others count as retraining. A forecast adds to the images' part the
-    variance of the mean of the images that are to come.
-
-    `third` is the third central moment of the mean; 0 gives an interval that is even on both sides.
-    """
-    (images, _), *others = listed = list(parts)
-    total = sum(variance for variance, _ in listed)
-    if not total:
-        return Interval(mean, mean, mean, 0.0, quantile=0.0, clusters=clusters)
-    se = math.sqrt(total)
-    quantile = sum(variance * float(stats.t.ppf(0.5 + level / 2, df)) for variance, df in listed) / total
-    skew = min(max(third / total**1.5, -MOST_SKEW), MOST_SKEW)
-    low, high = (mean - se * _bent(point, skew) for point in (quantile, -quantile))
-    retrain = sum(variance for variance, _ in others)
-    return Interval(mean, low, high, se, images, retrain, quantile, third, clusters)
-
-
 def iou_dataset_values(counts: Counts) -> Values:
     """Values (N,) of images whose mean is `iou_dataset` of `counts` (N, 3), for `mean_interval`.
 
@@ -239,17 +181,10 @@ def seeds_needed(difference: float, images: float, retrain: float, *, level: flo
     Returns:
         None where no number of seeds is enough: the images alone blur more than that.
     """
-    allowed = (difference / float(stats.norm.ppf(0.5 + level / 2) + stats.norm.ppf(0.8))) ** 2 - images
+    allowed = (difference / float(ndtri(0.5 + level / 2) + ndtri(0.8))) ** 2 - images
     if allowed <= 0:
         return None
     return max(1, math.ceil(retrain / allowed))
-
-
-def _bent(point: float, skew: float) -> float:
-    """Where Hall's transformed statistic is `point`: the studentised mean, for a mean of this skewness."""
-    if abs(skew) < 1e-9:
-        return point
-    return 3 / skew * (float(np.cbrt(1 + skew * (point - skew / 6))) - 1)
 
 
 def _by_seeds(known: Retrain, scores: Values, labels: Labels, draws: Labels, share: float) -> Retrain:

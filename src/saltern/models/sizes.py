@@ -51,7 +51,7 @@ def find_sizes(net: nn.Module, stride: int, likely: Sequence[Size] = ()) -> Size
     One that cannot be asked so, but does take the first size, is padded to `stride`, with a warning.
 
     Raises:
-        ConfigError: no size was found that the network takes.
+        ConfigError: no size was found that the network takes, or a layer of it has no channels.
     """
     said = None
     try:
@@ -68,11 +68,23 @@ def find_sizes(net: nn.Module, stride: int, likely: Sequence[Size] = ()) -> Size
     if _runs(net, Sizes(stride).trial):  # what has no channels, say, passes with values alone
         log.warning("which images this network takes cannot be asked of it (%s): multiples of %d", said, stride)
         return Sizes(stride)
+    _refuse_no_channels(net)
     raise ConfigError(
         f"model: no size of image was found that this network takes ({said}). Its options may help: "
         "model.options={dynamic_img_size: true} for vision transformers, {strict_img_size: false} for Swin, or "
         "{img_size: [H, W]}."
     )
+
+
+def _refuse_no_channels(net: nn.Module) -> None:
+    """Raise a ConfigError where a layer has no channels, which no size of image mends."""
+    for name, tensor in net.named_parameters():
+        if not tensor.numel():
+            raise ConfigError(
+                f"model: {name} is of shape {tuple(tensor.shape)}, so this layer has no channels left and the network "
+                "takes no image. Attention such as scse keeps one channel of 16; give every one of "
+                "model.options.decoder_channels 16 or more."
+            )
 
 
 def why_not(net: nn.Module, size: Size, images: int = 1) -> str | None:

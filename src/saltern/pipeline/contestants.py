@@ -9,10 +9,12 @@ import pandas as pd
 from saltern.data.folds.membership import read_groups
 from saltern.errors import RunError
 from saltern.inference.decide import read_decision
-from saltern.inference.spread import measure_spread, read_spread
+from saltern.inference.spread import measure_spread
+from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.metrics.noise import Retrain
 from saltern.metrics.scores import PER_IMAGE
+from saltern.pipeline.spreads import spread_of
 from saltern.pipeline.truths import pixels_for_page, refuse_other_truths
 from saltern.report.artifacts import read_oof_scores
 from saltern.report.compare import Known, Member
@@ -52,7 +54,8 @@ def gather(jobs: Mapping[str, Job], score: str) -> tuple[dict[str, Member], Know
         if len(trained) > 1 and measured is None and score in PER_IMAGE:  # else it is refused with the page
             retrain, measured = measure_spread(trained, seeds, clusters).retrain(score), name
         table = read_oof_scores(job.run.oof_scores)
-        members[name] = Member(table, read_decision(job.run.decision), pixels_for_page(job), list(trained.values()))
+        decision = read_decision(job.run.decision, presence=ProbStore(job.run.oof).has_presence)
+        members[name] = Member(table, decision, pixels_for_page(job), list(trained.values()))
     notes += said
     for note in notes:
         log.warning("%s", note)
@@ -89,7 +92,7 @@ def common_groups(runs: Mapping[str, RunDir]) -> tuple[dict[str, str] | None, li
 
 def _seed_runs(job: Job, notes: list[str]) -> list[tuple[Job, int]]:
     """The runs of `seeds.json` besides the run itself, each with its seed; what cannot be read is put into `notes`."""
-    spread = read_spread(job.run)
+    spread = spread_of(job)
     found = []
     for name, seed in zip(spread.runs, spread.seeds, strict=True) if spread is not None else []:
         if name == job.run.name:

@@ -13,12 +13,12 @@ from saltern.inference.estimate import Nested, folds_of
 from saltern.inference.forecast import Evidence, forecast
 from saltern.inference.halves import clusters_of
 from saltern.inference.selection import Selection, optimism_of, selection_of_fold
-from saltern.inference.spread import read_spread
 from saltern.inference.tune import Statistics
 from saltern.job import Job
 from saltern.metrics.noise import Retrain
 from saltern.metrics.scores import MEAN_OF
 from saltern.metrics.values import values_of
+from saltern.pipeline.spreads import spread_of
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,7 @@ Groups = Mapping[str, str] | None
 NOTABLE = 0.005
 """Selection optimism above which the console says how to owe nothing to it."""
 
+_NO_SPREAD = "nothing shows the spread: there is a single image or group, or all images score the same"
 _NO_TEST = "there are no test images; forecast.images=N asks for so many"
 
 
@@ -71,7 +72,7 @@ def claims(
 
 def _retrain(job: Job, score: str) -> Retrain:
     """What `make seeds` has measured of the run, where it has and the score is a mean of images; else the default."""
-    spread = read_spread(job.run)
+    spread = spread_of(job)
     return Retrain() if spread is None or score not in MEAN_OF else spread.retrain(MEAN_OF[score])
 
 
@@ -81,7 +82,7 @@ def _foretold(job: Job, evidence: Evidence, believed: float) -> dict[str, Any]:
         return {"forecast": None, "forecast_reason": _NO_TEST}
     said = forecast(evidence, believed, images, public)
     if said is None:
-        return {"forecast": None, "forecast_reason": "a single image or a single group shows no spread"}
+        return {"forecast": None, "forecast_reason": _NO_SPREAD}
     return {"forecast": said}
 
 

@@ -155,7 +155,7 @@ def _submit(job: Job) -> SubmissionProof:
     job.life.forget("submit", "report")
     made_of = job.life.ingredients("submit")
     store, dataset = ProbStore(job.run.test), job.material.dataset
-    painted = Painted(read_decision(job.run.decision))
+    painted = Painted(read_decision(job.run.decision, presence=store.has_presence))
     ids = dataset.submission_ids or list(dataset.test["id"])
     sizes = {sample.id: (sample.height, sample.width) for sample in samples_of(dataset.test)}
 
@@ -193,6 +193,7 @@ def _report(job: Job) -> None:
     job.life.require("tune")
     job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
+    read_decision(job.run.decision, presence=ProbStore(job.run.oof).has_presence)  # before any image is drawn
     files = write_page(
         job.run, pixels_for_page(job), job.material.coverage, beside_page(job, _painted_out_of_fold(job).taken)
     )

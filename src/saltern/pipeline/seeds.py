@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def train_seeds(config: SeedsConfig, progress: Progress | None = None) -> Spread:
-    """Train `NAME_seedS` for every seed S, in the folds that the run has trained; write `seeds.json` into the run.
+    """Train `NAME_seedS` for every seed S, in the folds that the run has trained; write and seal its `seeds.json`.
 
     Each is an ordinary run: an interrupted one goes on, a finished one is left as it is. The run itself counts as one
     more seed. One that failed is named and left out.
@@ -33,7 +33,7 @@ def train_seeds(config: SeedsConfig, progress: Progress | None = None) -> Spread
         )
     base = Job.reopen(config.outputs, config.name, config.root)
     base.life.refuse_ensemble("seeds")
-    tables = {config.name: read_nested(base).table}
+    read_nested(base)  # before anything is trained
     if base.config.seed in config.seeds:
         raise ConfigError(
             f"seeds={config.seeds}: {base.config.seed} is the seed of {config.name} itself, which counts."
@@ -45,11 +45,18 @@ def train_seeds(config: SeedsConfig, progress: Progress | None = None) -> Spread
     failed = train_several(open_)
     if len(failed) == len(jobs):
         raise RunError(f"{', '.join(failed)}: failed, so no spread can be measured; what each said stands above.")
-    tables |= {name: read_nested(job).table for name, job in jobs.items() if name not in failed}
+    measured = {config.name: base, **{name: job for name, job in jobs.items() if name not in failed}}
+    made_of = base.life.seeds_ingredients(
+        path
+        for job in measured.values()
+        if (path := job.run.oof_nested).exists()  # not where an earlier version tuned
+    )
+    tables = {name: read_nested(job).table for name, job in measured.items()}
     seeds = [base.config.seed, *(seed for seed, name in zip(config.seeds, jobs, strict=True) if name not in failed)]
     spread = measure_spread(tables, seeds, common_groups({config.name: base.run})[0])
     with base.life.hold():
         write_json(base.run.seeds, spread.model_dump())
+        base.life.close_seeds(made_of)
     if failed:
         log.warning("%s: failed and left out; the same command goes on with them", ", ".join(failed))
     return spread

@@ -97,7 +97,8 @@ def _forecast_line(scores: Mapping[str, Any]) -> str:
         return f"forecast: none, since {_no_forecast(scores)}"
     public = found.get("public")
     more = "" if public is None else f"; {_range(public)} on {public['images']:,} public ones"
-    return f"forecast: {_range(found)} on {found['images']:,} test images{more} (95 %)"
+    again = f"; {_range(found['again'])} if it were trained again" if "again" in found else ""
+    return f"forecast: {_range(found)} on {found['images']:,} test images{more} (95 %){again}"
 
 
 def _nested(scores: Mapping[str, Any]) -> tuple[str, str]:
@@ -132,13 +133,19 @@ def _forecasts(scores: Mapping[str, Any]) -> list[Step]:
     found = scores.get("forecast")
     if found is None:
         return [Step("forecast", "-", f"There is no forecast: {_no_forecast(scores)}.", total=True)]
-    text = f"Where the score of {found['images']:,} test images will lie, 19 times out of 20."
+    text = f"Where the score of {found['images']:,} test images will lie, 19 times out of 20.{_again(found)}"
     steps = [Step("forecast", _range(found), text, total=True)]
     public = found.get("public")
     if public is not None:
-        text = f"The same for a public part of {public['images']:,} images: fewer of them, so more chance."
+        text = (
+            f"The same for a public part of {public['images']:,} images: fewer of them, so more chance.{_again(public)}"
+        )
         steps.append(Step("forecast, public", _range(public), text, total=True))
     return steps
+
+
+def _again(part: Mapping[str, Any]) -> str:
+    return f" If the recipe were trained again: {_range(part['again'])}." if "again" in part else ""
 
 
 def _no_forecast(scores: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from saltern.errors import RunError
 from saltern.files import delete
 from saltern.runs.begun import BegunRun
 from saltern.runs.folder import FoldName
-from saltern.runs.seals import AllSeal, Digests, EnsembleSeal, FoldSeal
+from saltern.runs.seals import AllSeal, Digests, EnsembleSeal, FoldSeal, Seal
 
 log = logging.getLogger(__name__)
 
@@ -185,6 +185,39 @@ class Life(BegunRun):
                 path.unlink(missing_ok=True)
             if stage == "report":
                 delete(self.run.report_tiles)
+
+    # ----------------------------------------------------------------------------------------- seeds
+    def seeds_ingredients(self, tables: Iterable[Path]) -> Digests:
+        """What a spread is measured on, as it is now: the scores of the runs. To be asked before they are read."""
+        return self.seals.ingredients("seeds", tables)
+
+    def close_seeds(self, made_of: Digests) -> None:
+        """The spread of the seeds is written, measured on `made_of`."""
+        self._close(self.run.seal("seeds"), [self.run.seeds], made_of, {})
+
+    def check_seeds(self) -> None:
+        """Make sure that the measured spread is the one that was written; tell where its runs have changed since.
+
+        Runs that are gone are not asked: what was measured stays true.
+
+        Raises:
+            RunError: the file was changed by another hand.
+        """
+        name, seal = self.run.seeds.name, self.run.seal("seeds")
+        if not seal.exists():
+            log.warning("%s: an earlier version measured it and did not seal it; it is used as it is", self.run.seeds)
+            return
+        content = self.seals.read(seal, Seal)
+        if faults := self.seals.changed_files(content):
+            raise RunError(
+                f"{self.run.path}: {'; '.join(faults)}; run `make seeds name={self.run.name}` with its seeds again, or "
+                f"delete {name} and {seal.relative_to(self.run.path)} to go by the stated default."
+            )
+        if changed := self.seals.changed_ingredients(content):
+            log.warning(
+                "%s: was measured on other scores (%s); `make seeds name=%s` with its seeds measures anew",
+                self.run.seeds, "; ".join(changed), self.run.name,
+            )  # fmt: skip
 
     def _trained(self) -> list[Path]:
         """The seals of what training has given."""

@@ -23,6 +23,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "submit": ("submission",),
     "report": (),
     "ensemble": (),
+    "seeds": (),
 }
 """Stage → the parts of the config that decide what it writes."""
 

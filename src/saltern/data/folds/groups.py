@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from saltern.config import FoldsConfig
+from saltern.data.folds.membership import ALONE
 from saltern.data.likeness.chains import Chains
 from saltern.data.likeness.duplicates import joined
 from saltern.data.likeness.fingerprints import Fingerprint, read_all
@@ -83,8 +84,8 @@ def _sensible(table: pd.DataFrame, labels: pd.Series, given: pd.Series, where: s
         raise ConfigError(
             f"{where}: puts all {len(table)} images into one group, {named.iloc[0]!r}; nothing to divide."
         )
-    own = "\0" + table["id"]  # a label that no given one can equal
-    return pd.Series(labels.where(given, own).to_numpy(), index=pd.Index(table["id"]))
+    own = [f"{ALONE}{name}" for name in table["id"]]  # pandas drops a zero character that it is to put before a column
+    return pd.Series(np.where(given, labels.astype(object), own), index=pd.Index(table["id"]))
 
 
 def duplicate_groups(table: pd.DataFrame, twins: np.ndarray) -> pd.Series:

@@ -17,7 +17,7 @@ from saltern.errors import DataError
 from saltern.files import atomic
 from saltern.runs import RunDir
 
-_ALONE = "\0"
+ALONE = "\0"
 """Begins the group of an image that belongs to no other; its id follows."""
 
 
@@ -42,7 +42,7 @@ def belonging(table: pd.DataFrame, groups: pd.Series | None) -> pd.Series | None
     shared = labels.duplicated(keep=False) & (labels != "")
     if groups is None and not shared.any():
         return None
-    own = [f"{_ALONE}{name}" for name in ids]  # pandas drops a zero character that it is to put before a column
+    own = [f"{ALONE}{name}" for name in ids]  # pandas drops a zero character that it is to put before a column
     return pd.Series(np.where(shared, labels.astype(object), own), index=pd.Index(ids))
 
 
@@ -51,7 +51,7 @@ def save_groups(path: Path, groups: pd.Series | Mapping[str, str] | None) -> Non
     if groups is None:
         path.unlink(missing_ok=True)
         return
-    rows = sorted((str(name), "" if label == f"{_ALONE}{name}" else str(label)) for name, label in groups.items())
+    rows = sorted((str(name), "" if label == f"{ALONE}{name}" else str(label)) for name, label in groups.items())
     with atomic(path) as temporary:
         pd.DataFrame(rows, columns=["id", "group"]).to_csv(temporary, index=False, quoting=csv.QUOTE_ALL)
 
@@ -71,7 +71,7 @@ def read_groups(run: RunDir) -> dict[str, str] | None:
     if len(repeated):
         raise DataError(f"{run.groups}: holds the id {repeated.iloc[0]!r} twice; put the file back as it was.")
     pairs = zip(table["id"], table["group"], strict=True)
-    return {name: label or f"{_ALONE}{name}" for name, label in pairs}
+    return {name: label or f"{ALONE}{name}" for name, label in pairs}
 
 
 def lacks_groups(run: RunDir, kind: str) -> bool:
