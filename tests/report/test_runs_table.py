@@ -36,11 +36,14 @@ def make(tmp_path: Path) -> Make:
             write_truths(made.truth, {key: Hashes(truth * 32, "0" * 32) for key in "abc"})
             part = {"images": 3, "at_0.5": SUMMARY, "at_decision": SUMMARY}
             scores = {
-                "tuned_for": "precision_tgs", "per_fold": {"0": part}, "pooled": part, "curve": dict.fromkeys([*SUMMARY, "threshold"], []),
+                "tuned_for": "precision_tgs",
+                "per_fold": {"0": part},
+                "pooled": part,
+                "curve": {key: [] for key in (*SUMMARY, "threshold")},
                 "decision": {"threshold": 0.5, "min_area": 0, "empty_gate": None},
                 "nested": {"by": "fold", "scores": {**SUMMARY, "precision_tgs": score}},
                 "forecast": {"score": score, "low": score - 0.1, "high": score + 0.1, "images": 9},
-            }  # fmt: skip
+            }
             write_json(made.scores, scores)
             files = {path.name: sha256(path) for path in (made.scores, made.truth)}
             write_json(made.seal("tune"), {"files": files, "made_of": {"folds.csv": sha256(made.folds)}})

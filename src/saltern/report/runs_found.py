@@ -159,7 +159,9 @@ def _read_cost(found: FoundRun) -> None:
         content: Any = read_json(run.environment)
         gpus = content.get("gpus") if isinstance(content, dict) else None
         threads = content.get("cpu_threads") if isinstance(content, dict) else None
-        found.machine = ", ".join(map(str, gpus)) if gpus else f"CPU, {threads} threads" if threads else ""
+        found.machine = (
+            ", ".join(map(str, gpus)) if gpus else f"CPU, {threads} thread{'s' * (threads != 1)}" if threads else ""
+        )
     if found.ensemble or not run.folds.exists():
         return
     of_fold = folds_of(run)

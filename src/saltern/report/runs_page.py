@@ -49,5 +49,5 @@ def write_runs_page(path: Path, table: Table) -> None:
     cards += [Card(word, str(states.count(word)), "named below") for word in ("unfinished", "broken") if word in states]
     hours = [entry.found.hours for entry in table.entries if entry.found.hours is not None]
     if hours:
-        cards.append(Card("hours", f"{sum(hours):.1f}", f"of training, in {len(hours)} runs"))
+        cards.append(Card("hours", f"{sum(hours):.2f}", f"of training, in {len(hours)} runs"))
     write_text(path, render("runs.html", {"table": table, "cards": cards, "folder": path.parent.name}))
