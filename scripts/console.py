@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from saltern.data.check.examine import DatasetReport
     from saltern.job import Job
     from saltern.pipeline.anywhere import Predicted
-    from saltern.submission.examine import Examination
     from saltern.submission.table import SubmissionProof
 
 USER_ERROR = 2
@@ -273,20 +272,6 @@ def show_predicted(done: "Predicted") -> None:
 def show_scores(title: str, scores: dict[str, Any]) -> None:
     """The scores of a submission."""
     table(str(title), list(scores), [list(scores.values())])
-
-
-def show_examination(path: str, found: "Examination", seconds: float) -> None:
-    """What `make validate` found, in the file's order, a line a problem as compilers write it."""
-    styles = {"error": "red", "warning": "yellow"}
-    for item in found.findings.in_order():
-        where = f"{path}:" if item.line is None else f"{path}:{item.line}:"
-        said = Text.assemble(where, " ", (f"{item.severity}:", styles[item.severity]), f" {item.text}")
-        console.print(said, soft_wrap=True)
-    for text in found.findings.unshown():
-        say(f"… and {text}; most=N shows more")
-    counted = ((found.findings.count(kind), kind) for kind in ("error", "warning"))
-    verdict = ", ".join(f"{number:,} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    say(f"{path}: {found.rows:,} rows, {len(found.ids):,} ids, {found.empty:,} empty masks; {verdict}; {seconds:.1f} s")
 
 
 def show_proof(job: "Job", proof: "SubmissionProof") -> None:

@@ -71,6 +71,8 @@ DEEPEST = 20
 """Of lists and mappings in each other in a frozen config; the time to read more of them is quadratic."""
 _UNFIT = (LookupError, TypeError, AttributeError, ValueError, RecursionError)
 """What a mapping of another shape than a run's may raise on its way into the schema."""
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""YAML's own parser in C where it was built: a table of two hundred runs should not wait for it."""
 LARGEST = 128 * 1024
 """Bytes of a frozen config; a usual one has three thousand."""
 
@@ -102,7 +104,7 @@ def thaw(path: Path) -> schema.RunConfig:
     if not path.is_file():
         raise RunError(f"{path}: no such file. Is name= right? `make folds` or `make train` begins a run.")
     base = OmegaConf.structured(schema.RunConfig)
-    with _unreadable(path):
+    with unreadable(path):
         content = _load(path)
         for group, (key, classes) in VARIANTS.items():
             base[group] = OmegaConf.structured(classes[content[group][key]])
@@ -118,7 +120,7 @@ def thaw(path: Path) -> schema.RunConfig:
 
 
 @contextmanager
-def _unreadable(path: Path) -> Iterator[None]:
+def unreadable(path: Path) -> Iterator[None]:
     """Turn whatever reading the config at `path` raises into a RunError of one line."""
     try:
         yield
@@ -135,11 +137,19 @@ def _load(path: Path) -> DictConfig:
     References within YAML (`*a`) and within OmegaConf (`${a}`) let a few lines unfold to gigabytes; `freeze` writes
     neither.
     """
+    content = OmegaConf.load(io.StringIO(plain_text(path)))
+    if not isinstance(content, DictConfig) or not content:
+        raise ConfigError("it holds no keys")
+    return content
+
+
+def plain_text(path: Path) -> str:
+    """The text of such a file, once it is known to unfold to nothing larger."""
     if path.stat().st_size > LARGEST:
         raise ConfigError(f"it has {path.stat().st_size:,} bytes; expected at most {LARGEST:,}")
     text = path.read_bytes().decode("utf-8")
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ConfigError(f"it nests values {depth} deep")
@@ -147,10 +157,7 @@ def _load(path: Path) -> DictConfig:
             raise ConfigError(f"*{event.anchor} refers to another line; expected every value in full")
         if isinstance(event, yaml.ScalarEvent) and "${" in event.value:
             raise ConfigError(f"{event.value[:80]!r} refers to another value; expected every value in full")
-    content = OmegaConf.load(io.StringIO(text))
-    if not isinstance(content, DictConfig) or not content:
-        raise ConfigError("it holds no keys")
-    return content
+    return text
 
 
 def recorded_overrides(path: Path) -> list[str]:
@@ -168,17 +175,18 @@ def recorded_overrides(path: Path) -> list[str]:
 
 def differences(old: Any, new: Any) -> dict[str, tuple[Any, Any]]:
     """Dotted key → (old value, new value) for every leaf in which two configs differ."""
-    flat_old, flat_new = (_flat(OmegaConf.to_container(OmegaConf.structured(item))) for item in (old, new))
+    flat_old, flat_new = (flat(OmegaConf.to_container(OmegaConf.structured(item))) for item in (old, new))
     keys = [*flat_old, *(key for key in flat_new if key not in flat_old)]
     return {key: (flat_old.get(key), flat_new.get(key)) for key in keys if flat_old.get(key) != flat_new.get(key)}
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted key → value of every leaf below `node`."""
     if not isinstance(node, dict) or not node:
         return {prefix: node}
     leaves: dict[str, Any] = {}
     for key, value in node.items():
-        leaves |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        leaves |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return leaves
 
 
@@ -201,7 +209,7 @@ def contradictions(old: schema.RunConfig, new: schema.RunConfig) -> dict[str, tu
 
     A batch size that is to be found is the one that was found.
     """
-    changed = {key: values for key, values in differences(old, new).items() if not _is_below(key, WHERE_NOT_WHAT)}
+    changed = {key: values for key, values in differences(old, new).items() if not is_below(key, WHERE_NOT_WHAT)}
     return {key: values for key, values in changed.items() if (key, values[1]) != ("trainer.batch_size", AUTO)}
 
 
@@ -213,12 +221,10 @@ def fingerprint(path: Path, parts: Sequence[str]) -> str:
     Raises:
         RunError: see `thaw`.
     """
-    with _unreadable(path):
+    with unreadable(path):
         content = OmegaConf.to_container(_load(path))
     leaves = {
-        key: value
-        for key, value in _flat(content).items()
-        if _is_below(key, parts) and not _is_below(key, WHERE_NOT_WHAT)
+        key: value for key, value in flat(content).items() if is_below(key, parts) and not is_below(key, WHERE_NOT_WHAT)
     }
     return hashlib.sha256(json.dumps(leaves, sort_keys=True).encode()).hexdigest()
 
@@ -233,7 +239,8 @@ def states(path: Path, key: str) -> bool:
         return key in _flat(OmegaConf.to_container(_load(path)))
 
 
-def _is_below(key: str, parts: Sequence[str]) -> bool:
+def is_below(key: str, parts: Sequence[str]) -> bool:
+    """Whether a dotted key is one of `parts`, or lies in one."""
     return any(key == part or key.startswith(f"{part}.") for part in parts)
 
 

@@ -7,6 +7,7 @@ from saltern.pipeline.examining import validate_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
 from saltern.pipeline.handing_in import hand_in
 from saltern.pipeline.laboratory import train_losses
+from saltern.pipeline.listing import list_runs
 from saltern.pipeline.lr_range import lr_range
 from saltern.pipeline.seeds import train_seeds
 from saltern.pipeline.training import check_dataset, make_folds, preview, train, train_fold
@@ -18,6 +19,7 @@ __all__ = [
     "ensemble_runs",
     "finish_run",
     "hand_in",
+    "list_runs",
     "lr_range",
     "make_folds",
     "predict_images",
