@@ -244,6 +244,9 @@ def test_the_command_takes_the_runs_settings_and_no_others(place: Path, images: 
     assert done.returncode == 0, done.stderr
     assert "5 images: " in done.stdout
     assert len(masks(tmp_path / "t")) == 5
+    two = call(f"images={images}", "target=two", "trainer.eval_batch_size=2", "trainer.devices=2")
+    assert two.returncode == 0, two.stderr
+    assert contents(tmp_path / "two") == contents(tmp_path / "t"), "two processes write what one does"
     refused = call(f"images={images}", "target=u", "inference.views=[identity]")
     assert refused.returncode == 2
     assert "inference.views" in refused.stderr

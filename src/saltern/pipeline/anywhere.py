@@ -56,17 +56,16 @@ class Predicted:
     """Images of parts that were done before and hold."""
 
 
-def weights_of(job: Job, folds: Iterable[int]) -> list[Path]:
-    """The weights that predict new images: those of `folds`, and of the network of all images where there is one."""
-    members: list[FoldName] = [*folds]
-    group = job.runtime.group
-    if group.agree(group.is_main and predicts(job)):
-        members.append(ALL_IMAGES)
+def weights_of(job: Job, folds: Iterable[int], *, with_all: bool) -> list[Path]:
+    """The weights that predict new images: those of `folds`, and `with_all` of the network of all images."""
+    members: list[FoldName] = [*folds, *([ALL_IMAGES] if with_all else [])]
     return [path for number in members for path in job.run.fold(number).weights()]
 
 
 def members_of(job: Job) -> Members:
     """The networks of a finished run, to predict images that need not be of its data set, which is not opened.
+
+    No process waits for another here, so each may ask when it needs them.
 
     Raises:
         RunError: an ensemble, which has no networks; folds that are not trained to their end, or have changed.
@@ -77,7 +76,8 @@ def members_of(job: Job) -> Members:
             f"{', '.join(job.life.ensemble().runs)}, and average what they say."
         )
     job.life.require_folds()
-    return Members(job.runtime, job.config, weights_of(job, job.life.trained_folds(read_fold_numbers(job.run.folds))))
+    folds = job.life.trained_folds(read_fold_numbers(job.run.folds))
+    return Members(job.runtime, job.config, weights_of(job, folds, with_all=predicts(job)))
 
 
 def decision_of(job: Job) -> Decision:

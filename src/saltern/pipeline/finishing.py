@@ -19,7 +19,7 @@ from saltern.inference.members import Images, Members
 from saltern.inference.painted import Painted, paint, resemblance
 from saltern.inference.store import ProbStore, predictions_in
 from saltern.job import Job
-from saltern.pipeline.all_images import mention, note_of
+from saltern.pipeline.all_images import mention, note_of, predicts
 from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
 from saltern.pipeline.page_material import beside_page
@@ -134,7 +134,7 @@ def _predict(job: Job) -> None:
     group = job.runtime.group
     made_of = job.life.ingredients("predict") if group.is_main else {}
     group.on_main(job.life.forget, "predict", "submit", "report")
-    weights = weights_of(job, folds)
+    weights = weights_of(job, folds, with_all=group.agree(group.is_main and predicts(job)))
     images = Images(job.material, source, list(range(len(source))), job.loading)
     shards = Members(job.runtime, job.config, weights).store(images, job.run.test / "test_", job.progress)
     group.on_main(job.life.close, "predict", shards, made_of, {"images": len(source)})
