@@ -192,8 +192,8 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
 
 def settings_of(config: schema.RunConfig, parts: Sequence[str]) -> dict[str, Any]:
     """Dotted key → value, of `parts` (groups, or keys) of `config`, of all that says what is computed."""
-    leaves = _flat(OmegaConf.to_container(OmegaConf.structured(config)))
-    return {key: leaf for key, leaf in leaves.items() if _is_below(key, parts) and not _is_below(key, WHERE_NOT_WHAT)}
+    leaves = flat(OmegaConf.to_container(OmegaConf.structured(config)))
+    return {key: leaf for key, leaf in leaves.items() if is_below(key, parts) and not is_below(key, WHERE_NOT_WHAT)}
 
 
 def later_wins(first: list[str], second: list[str]) -> list[str]:
@@ -235,8 +235,8 @@ def states(path: Path, key: str) -> bool:
     Raises:
         RunError: see `thaw`.
     """
-    with _unreadable(path):
-        return key in _flat(OmegaConf.to_container(_load(path)))
+    with unreadable(path):
+        return key in flat(OmegaConf.to_container(_load(path)))
 
 
 def is_below(key: str, parts: Sequence[str]) -> bool:
@@ -263,7 +263,7 @@ def reopen(path: Path, recorded: list[str], overrides: list[str]) -> schema.RunC
             config.trainer.batch_size = frozen.trainer.batch_size
     parser = OverridesParser.create()
     named = [item.key_or_group for item in parser.parse_overrides(overrides)]
-    told = {key: both for key, both in contradictions(frozen, asked).items() if _is_below(key, named)}
+    told = {key: both for key, both in contradictions(frozen, asked).items() if is_below(key, named)}
     refuse_contradictions(path, {**told, **contradictions(before, asked)})
     for key in differences(before, asked):  # all of them say where, else they had been refused
         group, _, name = key.rpartition(".")
