@@ -55,6 +55,18 @@ def test_an_earlier_run_goes_on_as_it_was_begun_unless_this_call_asks_otherwise(
         make_folds(job(tmp_path, "inference.mean=logits"))
 
 
+def test_overwriting_goes_on_with_an_earlier_run_that_it_began_and_replaces_any_other(tmp_path: Path) -> None:
+    run = RunDir.of(tmp_path / "outputs", "a")
+    for begun_with, mean in (["overwrite=true"], "probs"), ([], "logits"):
+        make_folds(job(tmp_path, *begun_with))
+        text = run.config.read_text(encoding="utf-8").replace("  mean: logits\n", "")
+        run.config.write_text(text, encoding="utf-8")
+        again = job(tmp_path, "overwrite=true")
+        make_folds(again)
+        assert again.config.inference.mean == thaw(run.config).inference.mean == mean
+        run.clear()
+
+
 def test_later_stages_refuse_what_is_asked_for_by_name_and_is_not_so(earlier: RunDir) -> None:
     recorded = [*TINY, "trainer.accelerator=cpu"]
     assert reopen(earlier.config, recorded, []).inference.mean == "probs"

@@ -55,8 +55,13 @@ class BegunRun(HeldRun):
         return thaw(run.config)
 
     def unstated(self, key: str) -> bool:
-        """Whether `begin` would go on with a run whose frozen config, of an earlier version, lacks the dotted `key`."""
-        return self.continued() is not None and not states(self.run.config, key)
+        """Whether a run was begun here whose frozen config, of an earlier version, lacks the dotted `key`."""
+        if not (self.run.config.exists() and self.run.folds.exists()):
+            return False
+        try:
+            return not states(self.run.config, key)
+        except RunError:
+            return False  # `begin` says what is wrong, or replaces it
 
     def _renew_environment(self, environment: Mapping[str, Any]) -> None:
         """Write `environment.json` again where it is gone or damaged: this call's overrides mean the same config."""
