@@ -18,8 +18,8 @@ from saltern.inference.members import Images, Members
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
-from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
+from saltern.pipeline.networks import weights_of
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.run_page import write_report as write_page
 from saltern.submission import table as submission
