@@ -34,7 +34,8 @@ from saltern.config import PredictConfig, compose_config
 from saltern.data.layouts.section import draw_section
 from saltern.data.loading.cache import ImageSource
 from saltern.inference.predict import Predictor
-from saltern.pipeline.anywhere import Task, members_of
+from saltern.pipeline.anywhere import Task
+from saltern.pipeline.networks import members_of
 from saltern.pipeline.target import Target
 
 RUN = [

@@ -23,7 +23,7 @@ from saltern.inference.members import Images, Members
 from saltern.inference.predictions import Prediction
 from saltern.inference.store import ProbStore, refuse_not_finite
 from saltern.job import Job
-from saltern.pipeline.anywhere import decision_of, members_of
+from saltern.pipeline.networks import decision_of, members_of
 from saltern.progress import Progress
 from saltern.runs import RunDir
 

@@ -6,7 +6,7 @@ what was interrupted goes on with the next. Parts do not know of each other: pro
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,8 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from saltern.config import ALL_IMAGES, ConfigError, PredictConfig
-from saltern.data.folds.assign import read_fold_numbers
+from saltern.config import ConfigError, PredictConfig
 from saltern.data.loading.batches import Share
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import seen_sizes
@@ -29,15 +28,14 @@ from saltern.data.source.found import Part, find_images, listed, parts_of, write
 from saltern.errors import RunError
 from saltern.files import clear_leftovers, sha256, storage_errors, write_json
 from saltern.hold import hold
-from saltern.inference.decide import Decision, as_probabilities, decide, peak, read_decision
+from saltern.inference.decide import Decision, as_probabilities, decide, peak
 from saltern.inference.members import Images, Members
 from saltern.inference.predictions import Prediction
 from saltern.inference.store import ProbWriter, clear_shards, refuse_not_finite
 from saltern.job import Job
-from saltern.pipeline.all_images import predicts
+from saltern.pipeline.networks import decision_of, members_of
 from saltern.pipeline.rehearsal import refuse_sizes
 from saltern.pipeline.target import Begun, Target
-from saltern.runs.folder import FoldName
 
 log = logging.getLogger(__name__)
 
@@ -54,40 +52,6 @@ class Predicted:
     """Images whose whole foreground the decision took away."""
     kept: int
     """Images of parts that were done before and hold."""
-
-
-def weights_of(job: Job, folds: Iterable[int], *, with_all: bool) -> list[Path]:
-    """The weights that predict new images: those of `folds`, and `with_all` of the network of all images."""
-    members: list[FoldName] = [*folds, *([ALL_IMAGES] if with_all else [])]
-    return [path for number in members for path in job.run.fold(number).weights()]
-
-
-def members_of(job: Job) -> Members:
-    """The networks of a finished run, to predict images that need not be of its data set, which is not opened.
-
-    No process waits for another here, so each may ask when it needs them.
-
-    Raises:
-        RunError: an ensemble, which has no networks; folds that are not trained to their end, or have changed.
-    """
-    if job.life.is_ensemble:
-        raise RunError(
-            f"{job.run.path}: is an ensemble of other runs and has no networks of its own; predict with each of "
-            f"{', '.join(job.life.ensemble().runs)}, and average what they say."
-        )
-    job.life.require_folds()
-    folds = job.life.trained_folds(read_fold_numbers(job.run.folds))
-    return Members(job.runtime, job.config, weights_of(job, folds, with_all=predicts(job)))
-
-
-def decision_of(job: Job) -> Decision:
-    """The decision of a run, made sure of; one that was edited by hand is told and taken.
-
-    Raises:
-        RunError: the run was not tuned, or has changed since.
-    """
-    job.life.require("tune")
-    return read_decision(job.run.decision)
 
 
 def predict_images(job: Job, asked: PredictConfig) -> Predicted:

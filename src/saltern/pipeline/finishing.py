@@ -20,8 +20,8 @@ from saltern.inference.painted import Painted, paint, resemblance
 from saltern.inference.store import ProbStore, predictions_in
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
-from saltern.pipeline.anywhere import weights_of
 from saltern.pipeline.estimating import asks_anew, claims, groups_of_run
+from saltern.pipeline.networks import weights_of
 from saltern.pipeline.page_material import beside_page
 from saltern.pipeline.truths import pixels_for_page, refuse_other_than_members, warn_of_changes
 from saltern.report.outcome import write_outcome
