@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from test_end_to_end import script
-from test_end_to_end_heads import TINY
 
 from saltern.config import ConfigError, as_meant, compose_config
 from saltern.errors import RunError
@@ -21,6 +20,19 @@ from saltern.pipeline.laboratory import refuse_idle_loss
 from saltern.pipeline.rate_search import choose_rate
 from saltern.report.loss_table import LossRow
 
+TINY = [
+    "dataset.train=12",
+    "dataset.test=4",
+    "dataset.side=32",
+    "folds.n=2",
+    "model.options={encoder_depth: 3, decoder_channels: [16, 8, 8]}",
+    "trainer.batch_size=3",
+    "trainer.accelerator=cpu",
+    "trainer.precision=fp32",
+    "schedule.phases.warm_up.epochs=1",
+    "schedule.phases.fine_tune.epochs=1",
+    "inference.views=[identity]",
+]
 ASKED = [*TINY, "trainer.folds=[0]", "only=[dice]", "search.rates=[1,3]", "seeds=[0,1]", "name=lab", "score=iou"]
 
 
@@ -182,7 +194,7 @@ def test_without_the_baseline_nothing_is_compared(tmp_path: Path, trainings: Tra
         ("losses.mine=dice(smoth=1)", "losses.mine.dice: .*'smooth'"),
         ("losses.mine=dice(smooth)", "cannot read 'smooth'"),
         ("losses.mine=[bce,dice,bce]", "has 3 phases, the recipe 2"),
-        ("losses.-b=bce", "expected a name of letters"),
+        ("losses._b=bce", "expected a name of letters"),
         ("losses.mine=3", "expected text such as"),
         ("only=[dise]", "only: .*'dice'"),
         ("only=[bce]", "expected another one to compare"),
