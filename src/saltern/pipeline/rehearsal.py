@@ -30,6 +30,11 @@ def rehearse(job: Job) -> None:
         DataError: images that make no batches.
     """
     config, material = job.config, job.material
+    if len(material.labelled) < 2:
+        raise DataError(
+            f"{material.dataset.root}: {len(material.labelled)} labelled image, which cannot be divided into folds. A "
+            "network is trained on some images and scored on others: label more."
+        )
     network = build_model(config.model)
     material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, config.seed)
     if network.sizes.only is not None:
