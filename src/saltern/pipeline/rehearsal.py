@@ -10,6 +10,7 @@ from saltern.data.folds.assign import fold_numbers, select_fold
 from saltern.data.loading.sampling import require_kinds
 from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.soundness import freeze_idle
+from saltern.errors import DataError
 from saltern.inference.tta import TURNING
 from saltern.job import Job
 from saltern.models import SegmentationNet, build_model

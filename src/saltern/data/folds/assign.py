@@ -73,8 +73,8 @@ def _require(count: int, config: FoldsConfig, what: str) -> None:
     if count < config.n:
         if count < 2:
             raise DataError(
-                f"folds.n={config.n}: only {count} {what}, which cannot be divided. A network is trained on some images "
-                "and scored on others: label more."
+                f"folds.n={config.n}: only {count} {what}, which cannot be divided. A network is trained on some "
+                "images and scored on others: label more."
             )
         raise DataError(f"folds.n={config.n}: only {count} {what}; set folds.n to {count} or less.")
 
