@@ -1,4 +1,4 @@
-"""Draw the figures of `docs/losses.md`, with the package's own losses, and `docs/honesty.md`: `make figures`."""
+"""Draw the figures of `docs/losses.md`, with the package's own losses, and of `docs/honesty.md`: `make figures`."""
 
 from functools import partial
 from pathlib import Path

@@ -30,8 +30,21 @@ SECONDS = 120.0
 
 JSON = ("scores.json", "decision.json", "environment.json", "fold_0/done.json", "done/folds.json", "done/tune.json",
         "done/predict.json", "done/submit.json", "done/report.json", "folds.json")  # fmt: skip
-TABLES = ("folds.csv", "oof_scores.csv", "truth.csv", "fold_0/metrics.csv", "submission.csv", "config.yaml")
-TENSORS = ("oof/fold_1_0_00000.safetensors", "test/test_0_00000.safetensors", "fold_0/best.safetensors")
+TABLES = (
+    "folds.csv",
+    "oof_scores.csv",
+    "oof_nested.csv",
+    "truth.csv",
+    "fold_0/metrics.csv",
+    "submission.csv",
+    "config.yaml",
+)
+TENSORS = (
+    "oof/fold_1_0_00000.safetensors",
+    "test/test_0_00000.safetensors",
+    "fold_0/best.safetensors",
+    "fold_0/val_counts.safetensors",
+)
 OTHERS = ("fold_1/last.ckpt", "report.html")
 OF_THE_MEAN = ("ensemble.json", "environment.json", "folds.csv", "oof/oof_0_00000.safetensors", "decision.json",
                "test/test_0_00000.safetensors", "scores.json")  # fmt: skip

@@ -61,7 +61,7 @@ def test_what_is_not_known_is_said_and_not_taken_off() -> None:
     assert "There is no nested estimate: GROUP." in texts
     assert texts[-1] == "There is no forecast: GROUP."
     assert assumptions_of(none) == ""
-    assert belief_lines(none)[-1] == "forecast: none, since GROUP"
+    assert belief_lines(none) == ["nested, estimate: none, since GROUP", "forecast: none, since GROUP"]
 
 
 def test_scores_of_an_earlier_version_have_the_steps_that_they_know() -> None:

@@ -10,6 +10,7 @@ from saltern.data.folds.assign import fold_numbers, select_fold
 from saltern.data.loading.sampling import require_kinds
 from saltern.engine.freezing import refuse_still_phases
 from saltern.engine.soundness import freeze_idle
+from saltern.errors import DataError
 from saltern.inference.tta import TURNING
 from saltern.job import Job
 from saltern.models import SegmentationNet, build_model
@@ -30,6 +31,11 @@ def rehearse(job: Job) -> None:
         DataError: images that make no batches.
     """
     config, material = job.config, job.material
+    if len(material.labelled) < 2:
+        raise DataError(
+            f"{material.dataset.root}: {len(material.labelled)} labelled image, which cannot be divided into folds. A "
+            "network is trained on some images and scored on others: label more."
+        )
     network = build_model(config.model)
     material.train_batches(list(range(len(material.labelled))), job.loading, network.stride, config.seed)
     if network.sizes.only is not None:

@@ -66,6 +66,8 @@ def belief_lines(scores: Mapping[str, Any], *, doubted: bool = False) -> list[st
     if found is None:
         return [f"nested: tuned without the images it is scored on; {word}"]
     lines = ["nested: tuned without the images it is scored on"]
+    if scores["nested"] is None:
+        lines = [f"nested, estimate: none, since {_no_nested(scores)}"]
     if scores.get("estimate") is not None:
         taken = f"nested less {found['selection'] or 0:.4f}, what choosing the best epoch gained by looking"
         unknown = f"as nested, with nothing taken off for choosing the epoch: {found.get('selection_note')}"
@@ -104,8 +106,7 @@ def _forecast_line(scores: Mapping[str, Any]) -> str:
 def _nested(scores: Mapping[str, Any]) -> tuple[str, str]:
     nested, name = scores["nested"], scores["tuned_for"]
     if nested is None:
-        reason = scores.get("nested_reason") or "a single image leaves nothing to tune on"
-        return "-", f"There is no nested estimate: {reason}."
+        return "-", f"There is no nested estimate: {_no_nested(scores)}."
     gap = scores["pooled"]["at_decision"][name] - nested["scores"][name]
     parts = "half of the images (there is one fold)" if nested["by"] == "half" else "fold"
     verdict = (
@@ -114,6 +115,10 @@ def _nested(scores: Mapping[str, Any]) -> tuple[str, str]:
         else "not below the tuned score: tuning on the same images gave no advantage"
     )
     return _number(nested["scores"][name]), f"Each {parts} is scored at a decision tuned without it; {verdict}."
+
+
+def _no_nested(scores: Mapping[str, Any]) -> str:
+    return str(scores.get("nested_reason") or "a single image leaves nothing to tune on")
 
 
 def _estimate(scores: Mapping[str, Any]) -> tuple[str, str]:

@@ -72,7 +72,12 @@ def _labels_of(table: pd.DataFrame, groups: pd.Series) -> np.ndarray:
 
 def _require(count: int, config: FoldsConfig, what: str) -> None:
     if count < config.n:
-        raise DataError(f"folds.n={config.n}: only {count} {what}; set folds.n to {max(count, 2)} or less.")
+        if count < 2:
+            raise DataError(
+                f"folds.n={config.n}: only {count} {what}, which cannot be divided. A network is trained on some "
+                "images and scored on others: label more."
+            )
+        raise DataError(f"folds.n={config.n}: only {count} {what}; set folds.n to {count} or less.")
 
 
 def strata(coverage: Sequence[float] | np.ndarray, most: int, size: int) -> np.ndarray:

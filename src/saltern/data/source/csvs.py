@@ -70,7 +70,8 @@ def _refuse_zero_bytes(path: Path) -> None:
 def _check_header(header: list[str], columns: Sequence[str], problems: Problems) -> None:
     missing = [name for name in columns if name not in header]
     if missing:
-        found = ", ".join(header[:12]) + (f", … ({len(header):,} columns)" if len(header) > 12 else "")
+        cut = [name if len(name) <= 80 else f"{name[:80]}…" for name in header[:12]]
+        found = ", ".join(cut) + (f", … ({len(header):,} columns)" if len(header) > 12 else "")
         problems.add("columns", f"no column {', '.join(missing)}; the header is {found}")
     for name, times in Counter(header).items():
         if times > 1:
