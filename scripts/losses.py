@@ -18,7 +18,7 @@ def main(raw: DictConfig) -> None:
     from saltern import pipeline
     from saltern.report.loss_table import conclusion, verdict
 
-    folder, rows = pipeline.train_losses(config, console.task_overrides(), ProgressLine())
+    folder, rows, said = pipeline.train_losses(config, console.task_overrides(), ProgressLine())
     columns = ["loss", "seeds", "rate", "score", "difference", "low", "high", "verdict"]
     shown = []
     for row in rows:
@@ -26,9 +26,8 @@ def main(raw: DictConfig) -> None:
         span = [cells["difference"], cells["low"], cells["high"]]
         shown.append([row.name, cells["seeds"], f"{cells['rate']:.2g}", row.score, *span, verdict(row)])
     console.table(str(folder.table), columns, shown)
-    for row in rows:
-        if row.tuned is not None:
-            console.say(conclusion(row))
+    conclusions = [conclusion(row) for row in rows if row.tuned is not None]
+    console.say("\n".join([*said, *conclusions, ""]))
     console.say(f"  {folder.report}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import expit, logit
 
 from saltern import pipeline
 from saltern.config import ALL_IMAGES, ConfigError, PhaseConfig, compose_config
@@ -205,7 +206,8 @@ def test_it_is_one_more_network_in_the_mean_that_predicts(folds_only: Path, with
     )
     assert len(list(three)) == 3
     for name in three:
-        mean = (2 * two[name].astype(np.float64) + alone[name]) / 3
+        logits = [logit(store[name].astype(np.float64)) for store in (two, alone)]
+        mean = expit((2 * logits[0] + logits[1]) / 3)
         np.testing.assert_allclose(three[name], mean, atol=2e-3)
     assert any((two[name] != three[name]).any() for name in three)
 

@@ -94,7 +94,7 @@ def test_progress_counts_every_image(root: Path) -> None:
 
     told = Told()
     check_dataset(TgsConfig(root=str(root)), told)
-    assert told.done == {"check images": COUNT + 8, "compare images": COUNT + 8}
+    assert told.done == {"check images": COUNT + 8, "compare images": COUNT + 8, "compare borders": 4 * (COUNT + 8)}
 
 
 def test_masks_of_every_strange_kind_are_named(root: Path) -> None:

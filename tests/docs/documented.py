@@ -27,6 +27,8 @@ NEEDS = re.compile(r"<!--\s*needs:\s*(.+?)\s*-->")
 FIRST = re.compile(r"(make|(\S*/)?python3?) ")
 SHELLS = ("", "sh", "bash", "console")
 PLACEHOLDERS = re.compile(r"[…]|\.\.\.")
+MANNER = ("quiet", "debug")
+"""What every script takes before it composes anything: `scripts/manner.py`."""
 
 
 class Stale(AssertionError):
@@ -194,7 +196,8 @@ def compose(place: Path, script: str, overrides: list[str]) -> list[object]:
     """The configs that the script would make of the overrides, several where it is a multirun."""
     folder, entry = entry_of(place / script)
     several = bool({"-m", "--multirun"} & set(overrides))
-    meant = [as_meant(text, multirun=several) for text in overrides if not text.startswith("-")]
+    own = [text for text in overrides if not text.startswith("-") and text.partition("=")[0] not in MANNER]
+    meant = [as_meant(text, multirun=several) for text in own]
     with initialize_config_dir(str(place / folder), version_base="1.3"):
         return [compose_config(entry, list(chosen)) for chosen in itertools.product(*map(_choices, meant))]
 

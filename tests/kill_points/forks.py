@@ -141,6 +141,7 @@ def _live(work: Callable[[], None], fault: Fault, cwd: str | None, writers: list
     out, err, words = writers
     os.dup2(out, 1)
     os.dup2(err, 2)
+    sys.stdout, sys.stderr = (os.fdopen(number, "w", encoding="utf-8", closefd=False) for number in (1, 2))
     os.chdir(cwd or ".")
     counter = Counter(fault)
     sys.addaudithook(counter)

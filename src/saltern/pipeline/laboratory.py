@@ -22,7 +22,7 @@ from saltern.pipeline.loss_runs import Laboratory
 from saltern.pipeline.rate_search import search_rates
 from saltern.progress import Progress
 from saltern.report.loss_page import write_losses
-from saltern.report.loss_table import LossRow, Rate
+from saltern.report.loss_table import LossRow, Rate, summary
 from saltern.runs.laboratory import LaboratoryDir
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class _Asked(BaseModel):
 
 def train_losses(
     config: LaboratoryConfig, overrides: Sequence[str], progress: Progress | None = None
-) -> tuple[LaboratoryDir, list[LossRow]]:
+) -> tuple[LaboratoryDir, list[LossRow], list[str]]:
     """Search the rate of every loss, train it with every seed, compare; write `table.csv` and `report.html`.
 
     Every training is an ordinary run: an interrupted one goes on, a finished one is left as it is. One that failed is
@@ -51,7 +51,7 @@ def train_losses(
         progress: what shows it.
 
     Returns:
-        The folder, and a row a loss, the baseline first.
+        The folder; a row a loss, the baseline first; and sentences on all of them, with what cannot be said.
 
     Raises:
         ConfigError: a loss that cannot be trained, another list or budget than the folder was begun with, or a launcher
@@ -71,7 +71,8 @@ def train_losses(
         rates = search_rates(laboratory, folds)
         trained, failed = _train_all(laboratory, base, folds, rates)
         evidence = gather_losses(config, rates, trained, failed)
-        return laboratory.folder, write_losses(laboratory.folder, evidence)
+        rows = write_losses(laboratory.folder, evidence)
+        return laboratory.folder, rows, summary(rows, evidence)
 
 
 def refuse_idle_loss(text: str, where: str) -> None:
