@@ -84,7 +84,7 @@ validate: $(STAMP)  ## what is wrong with a submission CSV, whoever wrote it: su
 runs: $(STAMP)      ## every run: score, cost, what sets it apart; outputs/runs.csv, runs.html: against=RUN
 	$(call run,runs)
 tensorboard: $(STAMP) ## curves, pictures and settings of the runs in TensorBoard: name=RUN host=localhost port=6006
-	@$(BIN)/python scripts/board.py $(quoted) $(ARGS)
+	$(call run,board)
 
 setup: $(STAMP)     ## make the virtual environment and install the exact versions of requirements.txt
 

@@ -156,6 +156,8 @@ def test_other_folds_or_a_damaged_file_are_refused(tmp_path: Path) -> None:
     tables["r1"]["fold"] = 1
     with pytest.raises(RunError, match="r1 and r0 were not scored on the same images in the same folds"):
         measure_spread(tables, [0, 1])
+    with pytest.raises(RunError, match=r"groups\.csv: says nothing of 1 images, such as '0007'"):
+        measure_spread(drawn(2, 0.01), [0, 1], {f"{n:04}": "g" for n in range(400) if n != 7})
     run = RunDir.of(tmp_path, "a")
     assert read_spread(run) is None
     run.seeds.parent.mkdir(parents=True)

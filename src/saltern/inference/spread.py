@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ from scipy import stats
 
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_as
+from saltern.inference.halves import Labels, clusters_of
 from saltern.metrics.noise import Retrain, Values, learned
 from saltern.metrics.scores import PER_IMAGE
 from saltern.runs import RunDir
@@ -82,7 +82,7 @@ def measure_spread(
 
     Raises:
         ConfigError: fewer than two runs.
-        RunError: other images or folds in one of them.
+        RunError: other images or folds in one of them, or an image without a group.
     """
     if len(tables) < 2:
         raise ConfigError(f"seeds={seeds}: one training shows no spread; expected two or more.")
@@ -92,7 +92,7 @@ def measure_spread(
     for name, other in others:
         if not other[["id", "fold"]].equals(first[["id", "fold"]]):
             raise RunError(f"{name} and {first_name} were not scored on the same images in the same folds.")
-    labels = [name if clusters is None else clusters[name] for name in first["id"]]
+    labels = clusters_of(list(first["id"]), clusters)
     stacked = [first, *(other for _, other in others)]
     columns = {
         column: _column(np.stack([table[column].to_numpy(np.float64) for table in stacked]), labels, first["fold"])
@@ -122,13 +122,13 @@ def pooled_retrain(
     return known
 
 
-def _column(scores: Values, labels: list[Any], folds: pd.Series) -> ColumnSpread:
+def _column(scores: Values, labels: Labels, folds: pd.Series) -> ColumnSpread:
     """Of `scores` (seeds, images)."""
     count, images = scores.shape
     means = scores.mean(axis=1)
     sd, df = float(means.std(ddof=1)), count - 1
     low, high = (sd * math.sqrt(df / float(stats.chi2.ppf(point, df))) for point in (0.975, 0.025))
-    clusters, repeated = np.tile(np.unique(labels, return_inverse=True)[1], count), np.tile(folds.to_numpy(), count)
+    clusters, repeated = np.tile(labels, count), np.tile(folds.to_numpy(), count)
     known = learned(scores.ravel(), clusters, repeated, np.repeat(np.arange(count), images))
     return ColumnSpread(
         scores=means.tolist(),

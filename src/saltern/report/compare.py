@@ -12,6 +12,7 @@ from markupsafe import Markup
 from saltern.errors import ConfigError, RunError, unknown
 from saltern.files import write_text
 from saltern.inference.decide import Decision, decide
+from saltern.inference.halves import clusters_of
 from saltern.metrics.differences import Comparison, Ground, Scored, differences
 from saltern.metrics.differences import compare as compare_scores
 from saltern.metrics.noise import Retrain
@@ -68,7 +69,7 @@ def compare(members: Mapping[str, Member], known: Known, score: str) -> tuple[li
         for table in (member.table, *member.nested):
             _refuse_other_images(baseline, first.table, name, table)
     ids = first.table["id"]
-    clusters = None if known.clusters is None else np.array([known.clusters[name] for name in ids])
+    clusters = None if known.clusters is None else clusters_of(list(ids), known.clusters)
     ground = Ground(first.table["fold"].to_numpy(), clusters, known.retrain)
     scored = {name: _scored(member, first.table, score) for name, member in members.items()}
     folds = {name: matched(first.table, member.table)["fold"].to_numpy() for name, member in others}
