@@ -117,10 +117,10 @@ def _in_a_line(
 
 
 def show_what_can_be() -> None:
-    """Let a stream that lacks a letter show another one instead of failing."""
+    """Let a stream that lacks a letter show another one instead of failing; UTF-8 has them all."""
     codecs.register_error("saltern", _instead)
     for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure") and codecs.lookup(stream.encoding or "utf-8").name != "utf-8":
             stream.reconfigure(errors="saltern")
 
 

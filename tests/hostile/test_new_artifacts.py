@@ -129,7 +129,9 @@ def test_what_a_run_of_groups_and_seeds_keeps_is_right_or_named(
         answer(done)
 
     for name in FAMILIES:
-        kinds = rng.sample(["gone", "cut", "bytes in it", *TEXTS], 2 * scale if scale < 4 else 8) + ["own"] * 3 * scale
+        kinds = rng.sample(["gone", "cut", "bytes in it", *TEXTS], 2 * scale if scale < 4 else 8) + ["own"] * (
+            2 + scale
+        )
         for kind in kinds:
             case = (name, kind, rng.choice(list(READERS)), rng.randrange(10**6))
             artifacts.attempt(" ".join(map(str, case)), lambda case=case: attempt(*case))
