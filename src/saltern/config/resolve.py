@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, forecast, laboratory, networks, prediction, schema, training
+from saltern.config import datasets, entries, forecast, handing_over, laboratory, networks, prediction, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -26,6 +26,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "import_schema": schema.ImportConfig,
         "lr_schema": schema.LrConfig,
         "predict_schema": prediction.PredictConfig,
+        "bundle_schema": handing_over.BundleConfig,
+        "export_schema": handing_over.ExportConfig,
         "losses_schema": laboratory.LaboratoryConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
@@ -61,6 +63,8 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
     (schema.LrConfig, check_lr),
     (schema.SubmitConfig, check_submit),
     (prediction.PredictConfig, prediction.check_predict),
+    (handing_over.BundleConfig, handing_over.check_bundle),
+    (handing_over.ExportConfig, handing_over.check_export),
     (laboratory.LaboratoryConfig, laboratory.check_laboratory),
     (entries.ScoreConfig, check_score),
     (entries.ValidateConfig, check_validate),

@@ -3,6 +3,7 @@
 from saltern.job import Job
 from saltern.pipeline.across import compare_runs, ensemble_runs, score_submission
 from saltern.pipeline.anywhere import predict_images
+from saltern.pipeline.bundling import bundle_run
 from saltern.pipeline.examining import validate_submission
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
 from saltern.pipeline.handing_in import hand_in
@@ -14,6 +15,7 @@ from saltern.pipeline.training import check_dataset, make_folds, preview, train,
 
 __all__ = [
     "Job",
+    "bundle_run",
     "check_dataset",
     "compare_runs",
     "ensemble_runs",
