@@ -5,6 +5,7 @@ from saltern.pipeline.across import compare_runs, ensemble_runs, score_submissio
 from saltern.pipeline.anywhere import predict_images
 from saltern.pipeline.bundling import bundle_run
 from saltern.pipeline.examining import validate_submission
+from saltern.pipeline.exporting import export_run
 from saltern.pipeline.finishing import finish_run, predict_test, tune_decision, write_report, write_submission
 from saltern.pipeline.handing_in import hand_in
 from saltern.pipeline.laboratory import train_losses
@@ -19,6 +20,7 @@ __all__ = [
     "check_dataset",
     "compare_runs",
     "ensemble_runs",
+    "export_run",
     "finish_run",
     "hand_in",
     "list_runs",

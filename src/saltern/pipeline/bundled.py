@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from saltern.config import FolderConfig, RunConfig, thaw
+from saltern.data.loading.cache import ImageSource
 from saltern.data.source.csvs import read_csv
 from saltern.data.source.found import Part, find_images, parts_of, write_listing
-from saltern.data.loading.cache import ImageSource
 from saltern.errors import DataError, RunError
 from saltern.files import read_as, sha256
 from saltern.inference.decide import Decision, decide, read_decision
@@ -85,6 +85,11 @@ class Bundle:
     def decision(self) -> Path:
         """The decision of the run."""
         return self.path / "decision.json"
+
+    @property
+    def ids(self) -> Path:
+        """The ids of the run's own submission, in its order; an empty list where it has none."""
+        return self.path / "ids.json"
 
     @property
     def wheels(self) -> Path:
@@ -160,7 +165,8 @@ def predict_bundle(
         images: a folder of images, nested ones too; an id is a file's name without its suffix, or with it where the
             run's `dataset.id` is `name`.
         target: the CSV.
-        sample: a sample_submission.csv, whose ids are written in its order; None: all images, sorted by id.
+        sample: a sample_submission.csv, whose ids are written in its order; None: all images, those of the run's own
+            submission first, in its order, then the others by id.
         accelerator: auto, cpu or cuda; None: as the run was made.
         progress: where it says how far it is.
 
@@ -179,7 +185,7 @@ def predict_bundle(
     names = _submitted_names(config, images, [Path(image) for image in found])
     name_of = {Path(image).with_suffix("").as_posix(): name for image, name in zip(found, names, strict=True)}
     sizes = {name_of[entry.id]: (entry.height, entry.width) for part in parts for entry in part.entries}
-    asked = sorted(names) if sample is None else _asked(sample, config, set(names), images)
+    asked = _in_order(names, bundle) if sample is None else ids_of(sample, config, set(names))
 
     def masks() -> Iterator[tuple[str, NDArray[np.uint8]]]:
         wanted = set(asked)
@@ -213,12 +219,28 @@ def _submitted_names(config: RunConfig, folder: Path, images: list[Path]) -> lis
     return names
 
 
-def _asked(sample: Path, config: RunConfig, known: set[str], images: Path) -> list[str]:
+def _in_order(names: list[str], bundle: Bundle) -> list[str]:
+    there = set(names)
+    known = [name for name in read_as(bundle.ids, list[str]) if name in there]
+    return [*known, *sorted(there.difference(known))]
+
+
+def ids_of(table: Path, config: RunConfig, known: set[str] | None = None) -> list[str]:
+    """The ids of a CSV in the form of a run's submission, each once, in its order.
+
+    Args:
+        table: the CSV.
+        config: the run's.
+        known: ids of images that there are; None: not asked.
+
+    Raises:
+        DataError: it cannot be read, has no ids, or one that is not `known`.
+    """
     form = config.submission
-    cells = dict.fromkeys(read_csv(sample, [form.id_column])[form.id_column])
+    cells = dict.fromkeys(read_csv(table, [form.id_column])[form.id_column])
     problems = [f"id {cell!r} does not end in {form.suffix!r}" for cell in cells if not cell.endswith(form.suffix)]
     names = [cell.removesuffix(form.suffix) for cell in cells]
-    problems += [f"id {name!r}: no image of it in {images}" for name in names if name not in known]
+    problems += [f"id {name!r}: no image of it" for name in names if known is not None and name not in known]
     if problems or not names:
-        raise DataError.of(str(sample), problems or ["no ids below its header"])
+        raise DataError.of(str(table), problems or ["no ids below its header"])
     return names

@@ -18,7 +18,7 @@ from saltern.inference.predictions import Prediction
 from saltern.job import Job
 from saltern.models.trained import halve_weights
 from saltern.pipeline.anywhere import decision_of
-from saltern.pipeline.bundled import Bundle, BundleSeal, Compared
+from saltern.pipeline.bundled import Bundle, BundleSeal, Compared, ids_of
 from saltern.pipeline.chosen import alone, chosen_weights, some_images
 from saltern.wheels import build_own_wheel, fetch_wheels
 
@@ -59,6 +59,7 @@ def bundle_run(job: Job, asked: BundleConfig) -> Bundled:
             shutil.copyfile(run.config, new.config)
             shutil.copyfile(run.decision, new.decision)
             shutil.copyfile(SCRIPT, new.script)
+            write_json(new.ids, ids_of(run.submission, job.config) if run.submission.is_file() else [])
             new.wheels.mkdir()
             with job.progress.track("wheels", 1 + len(asked.wheels)):
                 build_own_wheel(PROJECT, new.wheels)
@@ -92,7 +93,9 @@ def _write_weights(bundle: Bundle, paths: list[Path], kind: str) -> list[str]:
         if kind == "fp32":
             shutil.copyfile(path, target)
         elif large := halve_weights(path, target):
-            log.warning("%s: %d tensors are too large for fp16 and stay as they are, such as %s", path, len(large), large[0])
+            log.warning(
+                "%s: %d tensors are too large for fp16 and stay as they are, such as %s", path, len(large), large[0]
+            )
     return members
 
 
@@ -126,7 +129,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _pack(folder: Path, archive: Path) -> None:
-    """The files of `folder` as a zip of its own name: stored, since weights and wheels do not shrink, and dated alike."""
+    """The files of `folder` as a zip, stored, since weights and wheels do not shrink, and dated alike."""
     with atomic(archive) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as packed:
         for path in _files(folder):
             entry = zipfile.ZipInfo(f"bundle/{path.relative_to(folder).as_posix()}")
