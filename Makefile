@@ -11,7 +11,7 @@ STAMP  := $(VENV)/.installed
 
 export PYTHONUNBUFFERED := 1
 
-STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds losses score validate runs tensorboard
+STAGES      := import download check preview lr folds train tune predict submit report ensemble compare seeds losses score validate runs bundle export tensorboard
 DEVELOPMENT := help setup test test-slow test-gpu lint format bench figures docs clean
 
 .DEFAULT_GOAL := help
@@ -83,6 +83,10 @@ validate: $(STAMP)  ## what is wrong with a submission CSV, whoever wrote it: su
 	$(call run,validate)
 runs: $(STAMP)      ## every run: score, cost, what sets it apart; outputs/runs.csv, runs.html: against=RUN
 	$(call run,runs)
+bundle: $(STAMP)    ## all that predicts without a network: name=RUN weights=fp16 members=[0,1]; outputs/RUN/bundle.zip
+	$(call run,bundle)
+export: $(STAMP)    ## networks as ONNX files, proven against torch: name=RUN format=onnx networks=mean
+	$(call run,export)
 tensorboard: $(STAMP) ## curves, pictures and settings of the runs in TensorBoard: name=RUN host=localhost port=6006
 	$(call run,board)
 

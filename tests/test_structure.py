@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py")])
+SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").rglob("*.py")])
 
 STAGES = {
     "check": "check_dataset",
@@ -23,6 +23,8 @@ STAGES = {
     "score": "score_submission",
     "validate": "validate_submission",
     "runs": "list_runs",
+    "bundle": "bundle_run",
+    "export": "export_run",
 }
 
 

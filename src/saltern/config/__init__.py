@@ -32,6 +32,7 @@ from saltern.config.frozen import (
     states,
     thaw,
 )
+from saltern.config.handing_over import BundleConfig, ExportConfig
 from saltern.config.laboratory import LaboratoryConfig, SearchConfig
 from saltern.config.losses import LOSS_PARAMS, LossTerm
 from saltern.config.networks import DeepLabV2Config, HeadsConfig, ModelConfig, SmpConfig
@@ -65,12 +66,14 @@ __all__ = [
     "LOSS_PARAMS",
     "AugmentConfig",
     "BatchMixConfig",
+    "BundleConfig",
     "CompareConfig",
     "ConfigError",
     "DatasetConfig",
     "DeepLabV2Config",
     "DownloadConfig",
     "EnsembleConfig",
+    "ExportConfig",
     "FolderConfig",
     "FoldsConfig",
     "HeadsConfig",

@@ -9,13 +9,15 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Sweep
 from hydra.errors import HydraException
 
-from saltern.config import entries, laboratory, prediction, schema
+from saltern.config import entries, handing_over, laboratory, prediction, schema
 
 ENTRIES = (
     schema.RunConfig,
     schema.ImportConfig,
     schema.LrConfig,
     prediction.PredictConfig,
+    handing_over.BundleConfig,
+    handing_over.ExportConfig,
     laboratory.LaboratoryConfig,
     entries.DownloadConfig,
     entries.EnsembleConfig,

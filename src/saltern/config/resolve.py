@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from saltern.config import datasets, entries, forecast, laboratory, networks, prediction, schema, training
+from saltern.config import datasets, entries, forecast, handing_over, laboratory, networks, prediction, schema, training
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -26,6 +26,8 @@ SCHEMAS: dict[str, dict[str, type]] = {
         "import_schema": schema.ImportConfig,
         "lr_schema": schema.LrConfig,
         "predict_schema": prediction.PredictConfig,
+        "bundle_schema": handing_over.BundleConfig,
+        "export_schema": handing_over.ExportConfig,
         "losses_schema": laboratory.LaboratoryConfig,
         "download_schema": entries.DownloadConfig,
         "ensemble_schema": entries.EnsembleConfig,
@@ -61,6 +63,8 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
     (schema.LrConfig, check_lr),
     (schema.SubmitConfig, check_submit),
     (prediction.PredictConfig, prediction.check_predict),
+    (handing_over.BundleConfig, handing_over.check_bundle),
+    (handing_over.ExportConfig, handing_over.check_export),
     (laboratory.LaboratoryConfig, laboratory.check_laboratory),
     (entries.ScoreConfig, check_score),
     (entries.ValidateConfig, check_validate),
@@ -69,9 +73,13 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
 """What is asked of a config beyond the types of its keys; a config is asked all that its classes are."""
 
 
-def register() -> None:
-    """Make the schemas known to Hydra; call once before composing."""
+def register(*, forms: bool = True) -> None:
+    """Make the schemas known to Hydra; call once before composing.
+
+    `forms`: also those of submissions, as the group `format`; not for `export`, which has a key of that name.
+    """
     store = ConfigStore.instance()
+    store.repo.pop("format", None)
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
             node = OmegaConf.structured(cls)
@@ -82,7 +90,7 @@ def register() -> None:
             if cls is laboratory.LaboratoryConfig:  # a loss of one's own is added to the list
                 OmegaConf.set_struct(node.losses, False)
             store.store(group=group or None, name=name, node=node)
-    for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")):
+    for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")) if forms else ():
         store.store(group="format", name=path.stem, node=_form(path))
 
 
@@ -143,7 +151,7 @@ def compose_config(entry: str, overrides: list[str]) -> Any:
     `score` and `validate` lie in `grading/`: beside the group `submission/`, Hydra would take
     `submission=FILE` for the choice of a group.
     """
-    register()
+    register(forms=entry != "export")
     if GlobalHydra.instance().is_initialized():  # inside a script, where Hydra runs already
         return resolve(compose(entry, overrides=overrides))
     folder = CONFIG_DIR / "grading" if entry in ("score", "validate") else CONFIG_DIR

@@ -42,3 +42,26 @@ def load_weights(path: Path, network: nn.Module) -> None:
         network.load_state_dict(load_file(path))
     except Exception as error:  # safetensors raises a class of its own, torch RuntimeError
         raise RunError(f"{path}: not the weights of this network ({error}).") from error
+
+
+def halve_weights(source: Path, target: Path) -> list[str]:
+    """Write the weights at `source` to `target` in half precision; gives the names of those that are too large for it.
+
+    These stay as they are, and so does what has one dimension or none: biases, norms and running statistics weigh
+    little. `load_weights` brings all back to the precision of the network.
+
+    Raises:
+        RunError: see `read_weights`.
+    """
+    tensors, large = read_weights(source), list[str]()
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point() or tensor.ndim < 2:
+            continue
+        half = tensor.half()
+        if half.isfinite().all():
+            tensors[name] = half
+        else:
+            large.append(name)
+    with atomic(target) as temporary:
+        temporary.write_bytes(save(tensors))
+    return large
