@@ -16,6 +16,7 @@ from saltern.report.belief import assumptions_of, neutral_text, steps_of
 from saltern.report.browser import browser_of, page_key
 from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
+from saltern.report.decisions import shape_words
 from saltern.report.facts import all_images_facts, ensemble_facts, facts_of, phases_in
 from saltern.report.page import Card, Group, Shot, render
 from saltern.report.pictures import Load, picture
@@ -107,7 +108,7 @@ def with_coverage(table: pd.DataFrame, coverage: Mapping[str, float], run: RunDi
 
 def decision_text(decision: Decision, scores: Mapping[str, Any]) -> str:
     """The decision in a sentence, and whether it is the one that the scores were made with."""
-    rules = [f"a pixel is foreground above a probability of {decision.threshold:g}"]
+    rules = [f"a pixel is foreground above a probability of {decision.threshold:g}", *shape_words(decision.shape)]
     if decision.min_area > 1:
         rules.append(f"a mask of fewer than {decision.min_area} pixels becomes empty")
     if decision.empty_gate > 0:
