@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, entries, forecast, laboratory, networks, prediction, schema, training
+from saltern.config.blending import check_ensemble
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -62,6 +63,7 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
     (schema.SubmitConfig, check_submit),
     (prediction.PredictConfig, prediction.check_predict),
     (laboratory.LaboratoryConfig, laboratory.check_laboratory),
+    (entries.EnsembleConfig, check_ensemble),
     (entries.ScoreConfig, check_score),
     (entries.ValidateConfig, check_validate),
     (entries.SeedsConfig, check_seeds),

@@ -1,5 +1,6 @@
 """The decision: how the probabilities of an image become its mask."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -107,14 +108,19 @@ def read_decision(path: Path, *, presence: bool | None = None) -> Decision:
             f"{path}: holds {shown}; expected an object with the keys {', '.join(keys)}, and presence_gate where "
             f"presence is stored; {', '.join(SHAPE_KEYS)} may be there. Run `make tune` again."
         )
-    gates = {key: 0.0 for key in ("empty_gate", "presence_gate") if key in content and content[key] is None}
     try:
-        decision = Decision(**{**content, **gates})
+        decision = decision_of(content)
     except RunError as error:
         raise RunError(f"{path}: {error}") from None
     if decision.presence_gate and presence is False:
         raise RunError(f"{path}: {_no_presence(decision)}")
     return decision
+
+
+def decision_of(content: Mapping[str, Any]) -> Decision:
+    """The decision that `to_json` wrote. Raises a RunError for impossible numbers."""
+    gates = {key: 0.0 for key in ("empty_gate", "presence_gate") if key in content and content[key] is None}
+    return Decision(**{**content, **gates})
 
 
 def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float | None = None) -> NDArray[np.uint8]:

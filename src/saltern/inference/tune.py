@@ -84,45 +84,68 @@ class TunedDecision:
     """The highest score of the grid, at most `TOLERANCE` above `score`."""
 
 
-def collect(samples: Iterable[Sample], thresholds: Sequence[float], shapes: Sequence[Shape] = ()) -> Statistics:
-    """Reduce out-of-fold probabilities to statistics, image by image; 0.5 and PLAIN are always among them.
+class Collector:
+    """Reduces out-of-fold probabilities to statistics, image by image; 0.5 and PLAIN are always among them.
 
     `shapes` beyond PLAIN take a search for components in each mask; see `shapes.areas_and_counts`.
-
-    Raises:
-        RunError: probabilities outside [0, 1], a target of another size, presence of some images alone, or no sample
-            at all; names the id.
     """
-    levels = np.unique(np.array([*thresholds, NEUTRAL.threshold], dtype=np.float32))
-    _, *others = all_shapes = with_plain(shapes)
-    ids: list[str] = []
-    presence: list[float | None] = []
-    rows: list[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, np.float32]] = []
-    for name, probs, target, present in samples:
+
+    def __init__(self, thresholds: Sequence[float], shapes: Sequence[Shape] = ()) -> None:
+        self.levels = np.unique(np.array([*thresholds, NEUTRAL.threshold], dtype=np.float32))
+        self.shapes = with_plain(shapes)
+        self._ids: list[str] = []
+        self._presence: list[float | None] = []
+        self._rows: list[_Row] = []
+
+    def add(self, sample: Sample) -> None:
+        """Count the pixels of one image.
+
+        Raises:
+            RunError: probabilities outside [0, 1], a target of another size, presence of some images alone; names the
+                id.
+        """
+        name, probs, target, present = sample
         if probs.shape != target.shape:
             raise RunError(f"id {name!r}: probabilities {probs.shape}, target {target.shape}: expected the same size.")
         try:
-            rows.append(_measure(as_probabilities(probs), target, levels, others))
+            self._rows.append(_measure(as_probabilities(probs), target, self.levels, self.shapes[1:]))
         except RunError as error:
             raise RunError(f"id {name!r}: {error}") from None
-        ids.append(name)
-        presence.append(present)
-        if (present is None) != (presence[0] is None):
-            raise RunError(f"ids {ids[0]!r} and {name!r}: presence is stored for one of the two; predict both alike.")
-    if not rows:
-        raise RunError("no out-of-fold probabilities to tune on: expected those of at least one finished fold.")
-    area, predicted, hit, truth, peaks = zip(*rows, strict=True)
-    return Statistics(
-        tuple(ids),
-        levels,
-        np.stack(area),
-        np.stack(predicted),
-        np.stack(hit),
-        np.array(truth, dtype=np.int64),
-        np.array(peaks, dtype=np.float32),
-        None if presence[0] is None else np.array(presence, dtype=np.float32),
-        tuple(all_shapes),
-    )
+        self._ids.append(name)
+        self._presence.append(present)
+        if (present is None) != (self._presence[0] is None):
+            raise RunError(
+                f"ids {self._ids[0]!r} and {name!r}: presence is stored for one of the two; predict both alike."
+            )
+
+    def statistics(self) -> Statistics:
+        """What was added. Raises a RunError where that is nothing."""
+        if not self._rows:
+            raise RunError("no out-of-fold probabilities to tune on: expected those of at least one finished fold.")
+        area, predicted, hit, truth, peaks = zip(*self._rows, strict=True)
+        return Statistics(
+            tuple(self._ids),
+            self.levels,
+            np.stack(area),
+            np.stack(predicted),
+            np.stack(hit),
+            np.array(truth, dtype=np.int64),
+            np.array(peaks, dtype=np.float32),
+            None if self._presence[0] is None else np.array(self._presence, dtype=np.float32),
+            tuple(self.shapes),
+        )
+
+
+def collect(samples: Iterable[Sample], thresholds: Sequence[float], shapes: Sequence[Shape] = ()) -> Statistics:
+    """The statistics of all `samples`, drawn one by one; see `Collector`, also for what is refused."""
+    collector = Collector(thresholds, shapes)
+    for sample in samples:
+        collector.add(sample)
+    return collector.statistics()
+
+
+_Row = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, np.float32]
+"""Of one image: area, predicted, hit, truth, peak."""
 
 
 def _measure(
@@ -130,7 +153,7 @@ def _measure(
     target: NDArray[np.integer[Any]],
     levels: NDArray[np.float32],
     others: Sequence[Shape],
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int, np.float32]:
+) -> _Row:
     """One image's row: a histogram of the thresholds each pixel exceeds, split by background, foreground, void.
 
     What PLAIN's masks hold follows from that; the masks of the `others` are made.
