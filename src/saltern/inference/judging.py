@@ -2,6 +2,8 @@
 
 Images are in parts (the folds, or two halves). For each part the decision is chosen on the other parts, and so is
 whatever else a mean is made with: maps, weights, the decisions that vote. What is fitted for an image has not seen it.
+One thing is left: where maps or votes are used, the weights and the decision for a part are chosen on what the other
+images say after theirs, and these maps and votes were fitted on that part, too (a few numbers a run, on all pixels).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
