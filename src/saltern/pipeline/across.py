@@ -50,11 +50,11 @@ def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> J
     if config.name in config.runs:
         raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
     job = _job_of(config, members, progress)
+    agreed = _agreement(members, config.insist, with_test=job.has_test)
     kinds = ["oof", "test"] if job.has_test else ["oof"]
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
         refuse_different_images(of_kind)
-    agreed = _agreement(members, config.insist, with_test=job.has_test)
     facts = {"runs": list(config.runs), **asked_of(config), **agreed}
     with job.life.hold():
         _begin_ensemble(job, members, begun_as(config))

@@ -13,6 +13,7 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.belief import assumptions_of, neutral_text, steps_of
+from saltern.report.blend import blend_chapter
 from saltern.report.browser import browser_of, page_key
 from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
@@ -73,6 +74,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         "assumptions": assumptions_of(scores),
         "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
+        "blend": blend_chapter(run),
         "training": training_chapter(metrics, scores, phases_in(config_text)),
         "evidence": evidence_chapter(found, scores, table, column, decision),
         "test": test,
