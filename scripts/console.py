@@ -220,10 +220,11 @@ def show_run(job: "Job") -> None:
     columns = ["out-of-fold", "images", "iou_image at 0.5", "at decision", "precision_tgs at 0.5", "at decision"]
     table(f"{run.path}: scores", columns, merged)
     _show_phases(scores["training"])
-    from saltern.inference.decide import read_decision
+    from saltern.inference.decide import SHAPE_KEYS, read_decision
 
     decision = read_decision(run.decision).to_json()
     gates = "".join(f", {key} {decision[key] or 'none'}" for key in ("empty_gate", "presence_gate") if key in decision)
+    gates += "".join(f", {key} {decision[key]}" for key in SHAPE_KEYS if key in decision)
     by = "" if decision == scores["decision"] else " (set by hand: the scores above are those of the tuned one)"
     say(f"decision: threshold {decision['threshold']}, min_area {decision['min_area']}{gates}{by}")
     if scores.get("all_images") is not None:

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from saltern.errors import RunError
-from saltern.inference.ensemble import mean_of_stores
+from saltern.inference.ensemble import Recipe, mean_of_stores
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 
 RANDOM = np.random.default_rng(0)
@@ -75,7 +75,7 @@ def test_missing_damaged_and_repeated_are_named(tmp_path: Path) -> None:
 def test_the_weighted_mean_divides_by_the_sum_of_weights(tmp_path: Path) -> None:
     first = write(tmp_path / "a", {"x": np.full((2, 3), 0.25), "y": np.zeros((1, 1))})
     second = write(tmp_path / "b", {"y": np.ones((1, 1)), "x": np.full((2, 3), 1.0)})
-    means = dict(mean_of_stores([first, second], [3.0, 1.0]))
+    means = dict(mean_of_stores([first, second], lambda _: Recipe((3.0, 1.0))))
     assert np.allclose(means["x"].probs, (3 * 0.25 + 1.0) / 4)
     assert means["y"].probs.item() == pytest.approx(0.25)
 
@@ -149,12 +149,12 @@ def test_the_mean_of_presence_is_weighted_and_left_out_with_a_warning_where_some
 ) -> None:
     first = with_presence(tmp_path / "a", {"x": 0.25, "y": 0.0})
     second = with_presence(tmp_path / "b", {"y": 1.0, "x": 1.0})
-    means = dict(mean_of_stores([first, second], [3.0, 1.0]))
+    means = dict(mean_of_stores([first, second], lambda _: Recipe((3.0, 1.0))))
     assert means["x"].presence == (3 * 0.25 + 1.0) / 4
     assert means["y"].presence == 0.25
     assert caplog.text == ""
     third = write(tmp_path / "c", {"x": np.ones((512, 512)), "y": np.zeros((512, 512))})
-    means = dict(mean_of_stores([first, third], [1.0, 1.0]))
+    means = dict(mean_of_stores([first, third], lambda _: Recipe((1.0, 1.0))))
     assert [mean.presence for mean in means.values()] == [None, None]
     assert np.allclose(means["x"].probs, 0.5)
     assert f"{tmp_path / 'c'}: stores no presence, so the mean has none" in caplog.text
@@ -163,6 +163,6 @@ def test_the_mean_of_presence_is_weighted_and_left_out_with_a_warning_where_some
 def test_runs_over_different_images_are_not_averaged(tmp_path: Path) -> None:
     first = write(tmp_path / "a", {"x": np.zeros((2, 2))})
     with pytest.raises(RunError, match="different images"):
-        list(mean_of_stores([first, write(tmp_path / "b", {"z": np.zeros((2, 2))})], [1, 1]))
+        list(mean_of_stores([first, write(tmp_path / "b", {"z": np.zeros((2, 2))})], lambda _: Recipe((1, 1))))
     with pytest.raises(RunError, match=r"\(2, 3\)"):
-        list(mean_of_stores([first, write(tmp_path / "c", {"x": np.zeros((2, 3))})], [1, 1]))
+        list(mean_of_stores([first, write(tmp_path / "c", {"x": np.zeros((2, 3))})], lambda _: Recipe((1, 1))))

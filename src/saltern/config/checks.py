@@ -251,6 +251,10 @@ def _check_inference(inference: InferenceConfig) -> None:
     _require(good, "inference.thresholds", inference.thresholds, "numbers between 0 and 1")
     good = bool(inference.min_areas) and all(value >= 0 for value in inference.min_areas)
     _require(good, "inference.min_areas", inference.min_areas, "pixel counts of 0 or more")
+    for key in ("fill_holes", "min_component", "largest"):
+        candidates = getattr(inference.tune, key)
+        good = bool(candidates) and all(value >= 0 for value in candidates)
+        _require(good, f"inference.tune.{key}", candidates, "whole numbers of 0 or more")
     for key in ("empty_gates", "presence_gates"):
         gates = getattr(inference, key)
         good = bool(gates) and all(0 <= value < 1 for value in gates)

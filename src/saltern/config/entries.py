@@ -1,6 +1,7 @@
 """What the entry points other than a run take, as typed dataclasses."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import MISSING
 
@@ -25,8 +26,14 @@ class EnsembleConfig:
     """The new run, in `outputs/<name>`."""
     runs: list[str] = MISSING
     """Names of the runs, at least two."""
-    weights: list[float] | None = None
-    """One positive number a run; null: equal."""
+    how: str = "probs"
+    """What is averaged, of ENSEMBLE_MEANS: probabilities, logits, or `vote`, the masks of each run's own decision."""
+    weights: Any = "equal"
+    """`equal`; a number a run, 0 or more, such as [2,1]; or `fitted`: those with the best out-of-fold score, together
+    with the decision. What is fitted for an image has not seen it."""
+    calibrate: str = "none"
+    """`auto`: runs enter with a monotone map of their logits, fitted out of fold, where that scores higher: for runs
+    whose probabilities mean different things, such as after a Lovász loss and cross-entropy. `none`: as they are."""
     outputs: str = "outputs"
     """Folder of all runs."""
     root: str | None = None

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from saltern.config import datasets, entries, forecast, handing_over, laboratory, networks, prediction, schema, training
+from saltern.config.blending import check_ensemble
 from saltern.config.checks import check_lr, check_run, check_score, check_seeds
 from saltern.config.forms import check_submit, check_validate
 from saltern.config.places import settle_places
@@ -66,6 +67,7 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
     (handing_over.BundleConfig, handing_over.check_bundle),
     (handing_over.ExportConfig, handing_over.check_export),
     (laboratory.LaboratoryConfig, laboratory.check_laboratory),
+    (entries.EnsembleConfig, check_ensemble),
     (entries.ScoreConfig, check_score),
     (entries.ValidateConfig, check_validate),
     (entries.SeedsConfig, check_seeds),

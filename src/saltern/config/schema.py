@@ -73,6 +73,18 @@ class AugmentConfig:
 
 # -------------------------------------------------------------------------------- after training
 @dataclass(kw_only=True)
+class ShapesConfig:
+    """Candidates for what the decision does to the shape of a mask; each axis is off while it holds nothing but 0."""
+
+    fill_holes: list[int] = field(default_factory=lambda: [0])
+    """Candidates, in pixels: holes of at most so many are filled, such as [0, 50, 1000000]; the last fills all."""
+    min_component: list[int] = field(default_factory=lambda: [0])
+    """Candidates, in pixels: components with fewer are taken away. `min_areas` asks the whole mask after that."""
+    largest: list[int] = field(default_factory=lambda: [0])
+    """Candidates: so many components are kept, the largest ones; 0 keeps all."""
+
+
+@dataclass(kw_only=True)
 class InferenceConfig:
     """Probabilities and the decision that turns them into masks."""
 
@@ -93,6 +105,7 @@ class InferenceConfig:
     presence_gates: list[float] = field(default_factory=lambda: [0.0, 0.1, 0.2, 0.3, 0.4, 0.5])
     """Candidates: images whose probability of any foreground (`model.heads.empty`) stays below the gate become empty; 0
     is no gate. They say nothing where the networks have no such head, or not all runs of an ensemble do."""
+    tune: ShapesConfig = field(default_factory=ShapesConfig)
     shard_mb: int = 64
     """Size of one file of stored probabilities."""
     networks_at_once: int | None = None

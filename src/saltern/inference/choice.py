@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from saltern.config.schema import InferenceConfig
-from saltern.inference.decide import NEUTRAL, Decision
+from saltern.inference.decide import NEUTRAL, SHAPE_KEYS, Decision
 from saltern.inference.halves import clusters_of
 from saltern.inference.tune import Statistics, counts_at, tune
 from saltern.metrics.noise import mean_interval
@@ -65,6 +65,7 @@ def _holds_neutral(config: InferenceConfig, statistics: Statistics) -> bool:
         (NEUTRAL.threshold, config.thresholds),
         (NEUTRAL.min_area, config.min_areas),
         (NEUTRAL.empty_gate, config.empty_gates),
+        *((getattr(NEUTRAL, key), getattr(config.tune, key)) for key in SHAPE_KEYS),
     ]
     if statistics.presence is not None:
         axes.append((0.0, config.presence_gates))

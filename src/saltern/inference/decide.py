@@ -1,5 +1,6 @@
 """The decision: how the probabilities of an image become its mask."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,17 +10,27 @@ from numpy.typing import NDArray
 
 from saltern.errors import RunError
 from saltern.files import read_json, write_json
+from saltern.inference.shapes import PLAIN, Shape, shaped
 
 
 def _number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _whole(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+SHAPE_KEYS = tuple(asdict(PLAIN))
+"""The keys of a decision that say what is done to the shape of a mask; in `decision.json` only where they do."""
+
+
 @dataclass(frozen=True)
 class Decision:
-    """Three or four numbers, tuned on out-of-fold probabilities; the defaults are the neutral decision.
+    """A few numbers, tuned on out-of-fold probabilities; the defaults are the neutral decision.
 
-    Comparisons are made in float32, whatever precision the probabilities are stored in.
+    Comparisons are made in float32, whatever precision the probabilities are stored in. The mask above the threshold is
+    shaped first (`fill_holes`, `min_component`, `largest`, see `Shape`); area and gates then ask whether it stays.
     """
 
     threshold: float = 0.5
@@ -31,24 +42,40 @@ class Decision:
     presence_gate: float | None = None
     """A mask becomes empty where the probability that the image holds any foreground is lower; 0 is no gate. None where
     no such probability is stored."""
+    fill_holes: int = 0
+    """Holes of at most so many pixels are filled; 0 fills none."""
+    min_component: int = 0
+    """Components with fewer pixels are taken away; 0 takes none."""
+    largest: int = 0
+    """So many components are kept, the largest; 0 keeps all."""
+
+    @property
+    def shape(self) -> Shape:
+        """What is done to the mask above the threshold."""
+        return Shape(self.fill_holes, self.min_component, self.largest)
 
     def __post_init__(self) -> None:
         gate = self.presence_gate
         for key, good, expected in (
             ("threshold", _number(self.threshold) and 0 <= self.threshold < 1, "a number from 0 to below 1"),
-            ("min_area", type(self.min_area) is int and self.min_area >= 0, "a whole number of pixels, 0 or more"),
+            ("min_area", _whole(self.min_area), "a whole number of pixels, 0 or more"),
             ("empty_gate", _number(self.empty_gate) and 0 <= self.empty_gate < 1, "a number from 0 to below 1"),
             ("presence_gate", gate is None or (_number(gate) and 0 <= gate < 1), "a number from 0 to below 1"),
+            *((key, _whole(getattr(self, key)), "a whole number, 0 or more") for key in SHAPE_KEYS),
         ):
             if not good:
                 raise RunError(f"{key}={getattr(self, key)!r} is no part of a decision: expected {expected}.")
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `decision.json`, where no gate is null; `presence_gate` only where presence is stored."""
+        """The content of `decision.json`, where no gate is null.
+
+        `presence_gate` stands there only where presence is stored, each of SHAPE_KEYS only where it does something.
+        """
         content = {**asdict(self), "empty_gate": self.empty_gate or None, "presence_gate": self.presence_gate or None}
+        left_out = {key for key in SHAPE_KEYS if not content[key]}
         if self.presence_gate is None:
-            del content["presence_gate"]
-        return content
+            left_out.add("presence_gate")
+        return {key: value for key, value in content.items() if key not in left_out}
 
 
 NEUTRAL = Decision()
@@ -75,20 +102,25 @@ def read_decision(path: Path, *, presence: bool | None = None) -> Decision:
     """
     content = read_json(path, "Run `make tune` again, or mend what was edited.")
     keys = sorted(NEUTRAL.to_json())
-    if not isinstance(content, dict) or sorted(content.keys() - {"presence_gate"}) != keys:
+    if not isinstance(content, dict) or sorted(content.keys() - {"presence_gate", *SHAPE_KEYS}) != keys:
         shown = repr(content) if len(repr(content)) <= 120 else f"{repr(content)[:120]}…"
         raise RunError(
             f"{path}: holds {shown}; expected an object with the keys {', '.join(keys)}, and presence_gate where "
-            "presence is stored. Run `make tune` again."
+            f"presence is stored; {', '.join(SHAPE_KEYS)} may be there. Run `make tune` again."
         )
-    gates = {key: 0.0 for key in ("empty_gate", "presence_gate") if key in content and content[key] is None}
     try:
-        decision = Decision(**{**content, **gates})
+        decision = decision_of(content)
     except RunError as error:
         raise RunError(f"{path}: {error}") from None
     if decision.presence_gate and presence is False:
         raise RunError(f"{path}: {_no_presence(decision)}")
     return decision
+
+
+def decision_of(content: Mapping[str, Any]) -> Decision:
+    """The decision that `to_json` wrote. Raises a RunError for impossible numbers."""
+    gates = {key: 0.0 for key in ("empty_gate", "presence_gate") if key in content and content[key] is None}
+    return Decision(**{**content, **gates})
 
 
 def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float | None = None) -> NDArray[np.uint8]:
@@ -100,7 +132,7 @@ def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float
         RunError: a probability outside [0, 1], or NaN; a decision with a gate for presence where none is stored.
     """
     probs = as_probabilities(probs)
-    mask = (probs > np.float32(decision.threshold)).astype(np.uint8)
+    mask = above_threshold(probs, decision)
     if np.count_nonzero(mask) < decision.min_area or peak(probs) < np.float32(decision.empty_gate):
         mask[:] = 0
     if decision.presence_gate:
@@ -109,6 +141,11 @@ def decide(probs: NDArray[np.floating[Any]], decision: Decision, presence: float
         if np.float32(presence) < np.float32(decision.presence_gate):
             mask[:] = 0
     return mask
+
+
+def above_threshold(probs: NDArray[np.float32], decision: Decision) -> NDArray[np.uint8]:
+    """The mask (H, W) of `probs`, shaped, before area and gates are asked."""
+    return shaped((probs > np.float32(decision.threshold)).astype(np.uint8), decision.shape)
 
 
 def _no_presence(decision: Decision) -> str:

@@ -1,6 +1,6 @@
 """What a decision is worth: scores per image, per fold and pooled, and an estimate that never saw its own images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,15 +99,9 @@ def cross_chosen(
         config: the grid, and the score to tune for.
         groups: id → group; None: each image is its own.
     """
-    clusters = clusters_of(statistics.ids, groups)
-    owners, by = folds_of(statistics, folds), "fold"
-    if len(np.unique(owners)) == 1:
-        owners, by = balanced_halves(statistics.ids, clusters), "half"
-    nothing = np.empty((0, 3), np.int64)
-    if len(statistics.ids) < 2:
-        return Nested(by, nothing, reason="a single image leaves nothing to tune on")
-    if len(np.unique(owners)) == 1:
-        return Nested(by, nothing, reason="all images belong to one group, so they have no halves")
+    owners, by, reason = held_out_in_turn(statistics.ids, folds, groups)
+    if reason:
+        return Nested(by, np.empty((0, 3), np.int64), reason=reason)
     counts, parts = np.empty((len(owners), 3), np.int64), {}
     for owner in np.unique(owners):
         held_out = owners == owner
@@ -116,6 +110,23 @@ def cross_chosen(
         scores = summarise(counts[held_out])
         parts[str(owner)] = {"images": int(held_out.sum()), "decision": decision.to_json(), "scores": scores}
     return Nested(by, counts, parts)
+
+
+def held_out_in_turn(
+    ids: Sequence[str], folds: Mapping[str, int], groups: Mapping[str, str] | None
+) -> tuple[NDArray[np.int64], str, str]:
+    """(N,) the part of each image, what parts are (`fold` or `half`), and why there are none; empty where there are.
+
+    See `cross_chosen`.
+    """
+    owners, by, clusters = np.array([folds[name] for name in ids], dtype=np.int64), "fold", clusters_of(ids, groups)
+    if len(np.unique(owners)) == 1:
+        owners, by = balanced_halves(ids, clusters), "half"
+    if len(ids) < 2:
+        return owners, by, "a single image leaves nothing to tune on"
+    if len(np.unique(owners)) == 1:
+        return owners, by, "all images belong to one group, so they have no halves"
+    return owners, by, ""
 
 
 def nested_estimate(

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import ttest_ind_from_stats
 
-from saltern.inference.decide import Decision, decide
+from saltern.inference.decide import Decision, above_threshold, decide
 from saltern.inference.halves import clusters_of
 from saltern.inference.predictions import Prediction
 from saltern.metrics.clusters import Values, cluster_variance
@@ -35,14 +35,15 @@ class Painted:
     foreground: dict[str, float] = field(default_factory=dict)
     """Id → share of its pixels that are foreground, 0 to 1."""
     taken: dict[str, float] = field(default_factory=dict)
-    """Id → share of its pixels above the threshold, of images that a gate emptied though that is at least `LARGE`."""
+    """Id → share of its pixels above the threshold (once shaped), of images that a gate emptied though that is at least
+    `LARGE`."""
 
     def mask(self, id: str, said: Prediction) -> NDArray[np.uint8]:
         """The mask (H, W) of an image, of which note is taken."""
         mask = decide(said.probs, self.decision, said.presence)
         self.foreground[id] = float(mask.mean()) if mask.size else 0.0
         if mask.size and not mask.any():
-            above = said.probs.astype(np.float32) > np.float32(self.decision.threshold)
+            above = above_threshold(said.probs.astype(np.float32), self.decision)
             if above.mean() >= LARGE and np.count_nonzero(above) >= self.decision.min_area:
                 self.taken[id] = float(above.mean())
         return mask

@@ -1,7 +1,7 @@
 """What is done with finished runs and submissions: ensembles, comparisons, grades."""
 
 import logging
-import math
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,12 @@ from saltern.data.folds.membership import read_groups, save_groups
 from saltern.data.source.listing import sizes_in
 from saltern.errors import ConfigError, RunError
 from saltern.files import read_as, write_json
-from saltern.inference.ensemble import mean_of_stores, refuse_different_images
+from saltern.inference.ensemble import Recipe, mean_of_stores, refuse_different_images
 from saltern.inference.store import ProbStore, ProbWriter, clear_shards
 from saltern.job import Job
 from saltern.metrics.differences import Comparison
 from saltern.metrics.scores import summarise
+from saltern.pipeline.blending import asked_of, begun_as, blend, recipe_in
 from saltern.pipeline.contestants import gather
 from saltern.pipeline.finishing import finish_run
 from saltern.pipeline.mixture import mixed_kinds, uneven_groups
@@ -34,43 +35,44 @@ log = logging.getLogger(__name__)
 
 
 def ensemble_runs(config: EnsembleConfig, progress: Progress | None = None) -> Job:
-    """Average the probabilities of several runs into a run of its own; tune, submit and report that.
+    """Average what several runs say into a run of its own; tune, submit and report that.
 
-    Out-of-fold means stay out-of-fold: every run's probability of an image comes from networks that have not
-    trained on it. The new run takes its config and folds from the first.
+    Out-of-fold means stay out-of-fold: every run's probability of an image comes from networks that have not trained on
+    it, and weights, maps and votes that are fitted come from other folds. The new run takes its config and folds from
+    the first.
 
     Raises:
-        ConfigError: fewer than two runs, or weights that do not fit them.
+        ConfigError: fewer than two runs.
         RunError: runs that are not finished, over different images or truths, whose folds divide the images differently
-            (unless insisted), or a new run that exists already.
+            (unless insisted), or a new run that exists already; see also `blending.blend`.
     """
     members = _reopened(config)
     if config.name in config.runs:
         raise ConfigError(f"name={config.name}: is one of the runs; the ensemble needs a name of its own.")
-    weights = config.weights or [1.0] * len(config.runs)
-    if len(weights) != len(config.runs) or not all(0 < weight < math.inf for weight in weights):
-        raise ConfigError(f"weights={weights}: expected one positive number for each of {config.runs}.")
-    job = _blend(config, members, progress)
+    job = _job_of(config, members, progress)
+    agreed = _agreement(members, config.insist, with_test=job.has_test)
     kinds = ["oof", "test"] if job.has_test else ["oof"]
     stores = {kind: [ProbStore(member.run.file(kind)) for member in members] for kind in kinds}
     for of_kind in stores.values():
         refuse_different_images(of_kind)
-    agreed = _agreement(members, config.insist, with_test=job.has_test)
-    facts = {"runs": list(config.runs), "weights": weights, **agreed}
+    facts = {"runs": list(config.runs), **asked_of(config), **agreed}
     with job.life.hold():
-        _begin_ensemble(job, members, weights)
+        _begin_ensemble(job, members, begun_as(config))
         if not job.life.is_averaged(facts):
             made_of = job.life.members_ingredients(member.life for member in members)
-            job.life.close_ensemble(_average(job, "oof", stores["oof"], weights), made_of, facts)
+            found = blend(job, config, members, stores["oof"])
+            shards = _average(job, "oof", stores["oof"], found.recipe_of)
+            job.life.close_ensemble(shards, made_of, {**facts, **found.facts})
         if job.has_test and job.life.faults("predict"):
             made_of = job.life.ingredients("predict")
-            shards = _average(job, "test", stores["test"], weights)
+            recipe = recipe_in(job.life.ensemble())
+            shards = _average(job, "test", stores["test"], lambda _: recipe)
             job.life.close("predict", shards, made_of, {"images": len(job.material.dataset.test)})
     finish_run(job, again=False)
     return job
 
 
-def _blend(config: EnsembleConfig, members: list[Job], progress: Progress | None) -> Job:
+def _job_of(config: EnsembleConfig, members: list[Job], progress: Progress | None) -> Job:
     """The job of the ensemble: the first member's config under the new name, on one process of any machine."""
     first = members[0]
     trainer = replace(first.config.trainer, accelerator="cpu", devices=1, nodes=1, precision="auto")
@@ -78,12 +80,12 @@ def _blend(config: EnsembleConfig, members: list[Job], progress: Progress | None
     return Job(own, progress or Progress(), recorded_overrides(first.run.environment))
 
 
-def _average(job: Job, kind: str, stores: list[ProbStore], weights: list[float]) -> list[Path]:
+def _average(job: Job, kind: str, stores: list[ProbStore], recipe_of: Callable[[str], Recipe]) -> list[Path]:
     """Store the means of `stores`; gives the shards."""
     folder = job.run.file(kind)
     clear_shards(folder)
     with ProbWriter(folder, f"{kind}_0", job.config.inference.shard_mb) as writer:
-        for name, mean in mean_of_stores(stores, weights):
+        for name, mean in mean_of_stores(stores, recipe_of):
             writer.add(name, mean.probs, mean.presence)
     return sorted(folder.glob("*.safetensors"))
 
@@ -95,13 +97,12 @@ def _reopened(config: EnsembleConfig | CompareConfig) -> list[Job]:
     return [Job.reopen(config.outputs, name, config.root) for name in config.runs]
 
 
-def _begin_ensemble(job: Job, members: list[Job], weights: list[float]) -> None:
+def _begin_ensemble(job: Job, members: list[Job], begun: dict[str, Any]) -> None:
     """Begin the ensemble's folder, or go on with one that was begun alike.
 
     Raises:
         RunError: a folder that holds something else.
     """
-    begun = {"runs": [member.run.name for member in members], "weights": weights}
     run = job.run
     if run.config.exists() and not job.config.overwrite and _begun_as(run) != begun:
         raise RunError(f"{run.path}: exists already; give another name=… or overwrite=true.")
@@ -138,7 +139,7 @@ class _Begun(BaseModel):
 
 
 def _begun_as(run: RunDir) -> dict[str, Any] | None:
-    """The members and weights with which an ensemble was begun; None for what is no ensemble."""
+    """The members, and the way to average them, with which an ensemble was begun; None for what is no ensemble."""
     if not run.environment.exists():
         return None
     return read_as(run.environment, _Begun, "Give another name=… or overwrite=true.").ensemble

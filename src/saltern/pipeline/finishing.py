@@ -17,6 +17,7 @@ from saltern.inference.decide import read_decision, write_decision
 from saltern.inference.estimate import cross_chosen, nested_table, score_table, scores_json
 from saltern.inference.members import Images, Members
 from saltern.inference.painted import Painted, paint, resemblance
+from saltern.inference.shapes import shapes_in
 from saltern.inference.store import ProbStore, predictions_in
 from saltern.job import Job
 from saltern.pipeline.all_images import mention, note_of, predicts
@@ -77,7 +78,7 @@ def _tune(job: Job) -> None:
     job.life.say_why("tune")
     fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
     truths: dict[str, Hashes] = {}
-    statistics = tuning.collect(_out_of_fold(job, fold_of, truths), config.thresholds)
+    statistics = tuning.collect(_out_of_fold(job, fold_of, truths), config.thresholds, shapes_in(config))
     missing = sorted(set(fold_of) - set(statistics.ids))
     if missing:
         raise RunError(

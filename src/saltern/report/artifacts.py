@@ -47,6 +47,9 @@ class _Decision(_Strict):
     min_area: int
     empty_gate: float | None
     presence_gate: float | None = None
+    fill_holes: int = 0
+    min_component: int = 0
+    largest: int = 0
 
 
 class _Training(_Strict):

@@ -13,6 +13,7 @@ from saltern.inference.decide import Decision
 from saltern.inference.tune import Statistics, counts_at
 from saltern.metrics.scores import summarise
 from saltern.report.coverage import NAMES, coverage_bins
+from saltern.report.decisions import shape_words
 from saltern.report.mistakes import KINDS
 from saltern.report.survey import Beside, Survey
 from saltern.report.tiles import CHUNK, TileWriter, script_json
@@ -158,6 +159,11 @@ def _rules(decision: Decision, found: Survey, *, exact: bool) -> str:
         "Void pixels are not scored, but count for the minimum area; an empty mask of an empty truth scores 1.",
         "Filters and order go by oof_scores.csv, kinds of error by the decision, wherever the slider stands.",
     ]
+    if words := shape_words(decision.shape):
+        parts.append(
+            f"That {', '.join(words)} is in the scores at the decision and in the curve above; the masks that the page "
+            "draws, and scores of single images where the slider moves, are without."
+        )
     if shrunk:
         parts.append(
             f"{shrunk:,} images are shown smaller than they are: away from the decision their scores come from every "

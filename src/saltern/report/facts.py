@@ -53,7 +53,9 @@ def ensemble_facts(ensemble: dict[str, Any]) -> list[Fact]:
     """The members in `ensemble.json`, for above the lines of the config, which is that of the first member."""
     runs, weights = ensemble["runs"], ensemble["weights"]
     members = ", ".join(f"{run} (weight {weight:g})" for run, weight in zip(runs, weights, strict=True))
-    return [Fact("mean of", members), Fact("settings below", f"those of {runs[0]}")]
+    calibrated = ", after a map of its logits" if ensemble.get("calibration") else ""
+    how = {"logits": "mean of the logits of", "vote": "vote of the masks of"}.get(ensemble.get("how", ""), "mean of")
+    return [Fact(how, members + calibrated), Fact("settings below", f"those of {runs[0]}")]
 
 
 def all_images_facts(scores: Mapping[str, Any]) -> list[Fact]:

@@ -13,9 +13,11 @@ from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
 from saltern.report.belief import assumptions_of, neutral_text, steps_of
+from saltern.report.blend import blend_chapter
 from saltern.report.browser import browser_of, page_key
 from saltern.report.cautions import cautions_of
 from saltern.report.coverage import extreme
+from saltern.report.decisions import shape_words
 from saltern.report.facts import all_images_facts, ensemble_facts, facts_of, phases_in
 from saltern.report.page import Card, Group, Shot, render
 from saltern.report.pictures import Load, picture
@@ -72,6 +74,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         "assumptions": assumptions_of(scores),
         "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
+        "blend": blend_chapter(run),
         "training": training_chapter(metrics, scores, phases_in(config_text)),
         "evidence": evidence_chapter(found, scores, table, column, decision),
         "test": test,
@@ -107,7 +110,7 @@ def with_coverage(table: pd.DataFrame, coverage: Mapping[str, float], run: RunDi
 
 def decision_text(decision: Decision, scores: Mapping[str, Any]) -> str:
     """The decision in a sentence, and whether it is the one that the scores were made with."""
-    rules = [f"a pixel is foreground above a probability of {decision.threshold:g}"]
+    rules = [f"a pixel is foreground above a probability of {decision.threshold:g}", *shape_words(decision.shape)]
     if decision.min_area > 1:
         rules.append(f"a mask of fewer than {decision.min_area} pixels becomes empty")
     if decision.empty_gate > 0:

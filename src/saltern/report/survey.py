@@ -148,7 +148,8 @@ def survey(
     Args:
         ids: of the images out of fold.
         load: gives an image with its truth and probabilities.
-        decisions: the one that masks are made with; its threshold and those of the others become levels.
+        decisions: the one that masks are made with; its threshold and those of the others become levels, and masks are
+            counted in the shape of each.
         thresholds: more levels, such as the candidates of tuning.
         beside: groups, members, progress.
         writer: takes a tile an image, in the order of `ids`.
@@ -159,7 +160,8 @@ def survey(
     levels = levels_of(*(each.threshold for each in decisions), *thresholds)
     found = _Pass(decisions[0], beside, writer, levels)
     with beside.progress.track("drawing the page", len(ids)):
-        statistics = collect(found.samples(ids, load), [float(level) for level in levels])
+        shapes = [each.shape for each in decisions]
+        statistics = collect(found.samples(ids, load), [float(level) for level in levels], shapes)
     filled, hit, total = found.sums
     mean = np.divide(total, filled, out=np.full(BINS, np.nan), where=filled > 0)
     return Survey(statistics, pd.DataFrame(found.rows), filled.astype(np.int64), hit.astype(np.int64), mean, found.void)

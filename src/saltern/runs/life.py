@@ -112,11 +112,12 @@ class Life(BegunRun):
         return seal
 
     def is_averaged(self, facts: Mapping[str, Any]) -> bool:
-        """Whether the means of just these members are stored and hold."""
+        """Whether means of which just these `facts` (and maybe more) are said are stored and hold."""
         if not self.is_ensemble:
             return False
         try:
-            averaged = self.ensemble().facts == dict(facts)
+            said = self.ensemble().facts
+            averaged = {key: said.get(key) for key in facts} == dict(facts)
         except RunError as error:
             log.warning("%s It is averaged anew.", error)
             return False

@@ -88,6 +88,24 @@ class EnsembleSeal(Seal):
     """Member → its `folds.kind`, where they are mixed."""
     other_images: int = 0
     """Images whose files are not the same in all members."""
+    how: str = "probs"
+    """One of ENSEMBLE_MEANS."""
+    asked: dict[str, Any] = {}
+    """`weights` and `calibrate` as they were given; empty where an earlier version averaged the members."""
+    calibration: list[dict[str, float] | None] | None = None
+    """For each member `slope` and `offset` of the map of its logits, for images that are new; None: without maps."""
+    votes: list[dict[str, Any]] | None = None
+    """For each member the decision that votes on images that are new; None where masks do not vote."""
+    nested: dict[str, Any] | None = None
+    """What weights, maps and decision are worth on images that they were fitted without; see `inference.blending`."""
+    nested_reason: str = ""
+    """Why that is not known."""
+    gain: dict[str, Any] | None = None
+    """Nested score less that of the best single member, with its interval."""
+    curve: list[dict[str, Any]] = []
+    """Members, one more each time → nested score."""
+    correlation: list[list[float | None]] = []
+    """Of the members' errors, pixel by pixel."""
 
     @property
     def facts(self) -> dict[str, Any]:
