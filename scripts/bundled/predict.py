@@ -19,8 +19,6 @@ def main() -> int:
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), help="where to compute")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    for name, level in (("saltern", logging.INFO), ("lightning_fabric", logging.WARNING)):
-        logging.getLogger(name).setLevel(level)
     try:
         from saltern.errors import SalternError
         from saltern.pipeline.bundled import predict_bundle
@@ -28,6 +26,8 @@ def main() -> int:
         print(f"{error}. Install what the bundle brings along:", file=sys.stderr)
         print(f"  {sys.executable} -m pip install --no-index --find-links {HERE / 'wheels'} saltern", file=sys.stderr)
         return 2
+    for name, level in (("saltern", logging.INFO), ("lightning_fabric", logging.WARNING)):
+        logging.getLogger(name).setLevel(level)  # which its own import sets
     try:
         proof = predict_bundle(
             HERE, given.images, given.out, given.sample, accelerator=given.accelerator, progress=progress_lines()

@@ -73,7 +73,7 @@ def plain_environment(folder: Path, brought: Path) -> Path:
 def call(*words: str | Path) -> subprocess.CompletedProcess[str]:
     unset = ("PYTHONPATH", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL")
     alone = {name: value for name, value in os.environ.items() if name not in unset}
-    alone |= {"PIP_NO_INDEX": "1", "HF_HUB_OFFLINE": "1"}
+    alone |= {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull, "HF_HUB_OFFLINE": "1"}
     return subprocess.run([*map(str, words)], env=alone, capture_output=True, text=True, check=False)
 
 

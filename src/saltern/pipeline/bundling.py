@@ -5,11 +5,11 @@ import platform
 import shutil
 import zipfile
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from saltern import __version__
 from saltern.config import CONFIG_DIR, BundleConfig
 from saltern.files import atomic, atomic_folder, sha256, write_json
 from saltern.inference.decide import decide
@@ -66,7 +66,7 @@ def bundle_run(job: Job, asked: BundleConfig) -> Bundled:
                 lacking = fetch_wheels(asked.wheels, PROJECT / "requirements.txt", new.wheels)
             compared = _compare(job, weights, [folder / name for name in members], asked)
             seal = BundleSeal(
-                saltern=__version__,
+                saltern=version("saltern"),
                 run=run.name,
                 members=members,
                 weights=asked.weights,
