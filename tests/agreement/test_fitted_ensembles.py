@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from small_members import ensemble, reopened
 
+from saltern import pipeline
 from saltern.config import ConfigError
 from saltern.errors import RunError
 from saltern.files import write_json
-from saltern.inference.decide import decide, decision_of
+from saltern.inference.decide import decide, decision_of, read_decision
 from saltern.inference.store import ProbStore
 from saltern.pipeline.blending import refuse_seen
 
@@ -117,6 +119,24 @@ def test_members_that_are_gone_exchanged_or_seen_are_refused_by_path(place: Path
     member.__dict__["folds"] = table
     with pytest.raises(RunError, match=rf"1 of the images .* such as '{table['id'][3]}'.*Give weights=equal"):
         refuse_seen([member])
+
+
+def test_candidates_of_the_config_reach_the_decision_the_submission_and_the_page(place: Path) -> None:
+    config = place / "outputs/a/config.yaml"
+    content = yaml.safe_load(config.read_text())
+    shapes = {"fill_holes": [0, 9], "min_component": [0], "largest": [1]}
+    content["inference"] |= {"thresholds": [0.45, 0.5], "tune": shapes}
+    config.write_text(yaml.safe_dump(content))
+    job = reopened(place, "a")
+    pipeline.finish_run(job)
+    decision = read_decision(job.run.decision)
+    assert decision.largest == json.loads(job.run.decision.read_text())["largest"] == 1
+    assert "the largest component is kept" in job.run.report.read_text()
+    submitted = pd.read_csv(job.run.submission).set_index("id")["rle_mask"].fillna("")
+    store = ProbStore(job.run.test)
+    for name in store:
+        runs = submitted[name].split()
+        assert sum(map(int, runs[1::2])) == decide(store[name], decision).sum()
 
 
 def test_an_ensemble_that_an_earlier_version_began_and_sealed_is_read_and_goes_on(place: Path) -> None:

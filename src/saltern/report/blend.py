@@ -42,6 +42,11 @@ class Chapter:
     sentences: list[str]
     figures: list[Markup]
 
+    @property
+    def ranges(self) -> bool:
+        """Whether any member weighs more in one part than in another."""
+        return any(member.range for member in self.members)
+
 
 def blend_chapter(run: RunDir) -> Chapter | None:
     """None for a run that is no ensemble, or one that an earlier version averaged, which did not ask.
