@@ -41,8 +41,8 @@ def in_terminal(
     if child == 0:
         os.chdir(cwd)
         signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests' own shell ignores it
-        place = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", **(env or {})}
-        place.pop("NO_COLOR", None) if "NO_COLOR" not in (env or {}) else None
+        ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        place = {**ours, "PYTHONPATH": str(ROOT / "src"), "TERM": "xterm", **(env or {})}
         os.execvpe(command[0], command, place)
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     seen, end, typed = b"", time.monotonic() + seconds, False
