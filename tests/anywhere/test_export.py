@@ -44,6 +44,7 @@ def session(path: Path) -> Any:
 
 
 @needs_onnx
+@pytest.mark.timeout(900)  # torch's tracer takes half a minute of a processor, which may be shared
 def test_the_mean_says_what_the_run_says_of_any_image(outputs: Path, place: Path) -> None:
     """The image is padded by hand, to the stride that the file states; `saltern.load` knows nothing of the file."""
     import onnx

@@ -30,7 +30,7 @@ class BundleConfig(RunConfig):
     members: Any = ALL_IMAGES
     """The networks that go along: `all` that predict the test images, or a list such as [0,2]; `all` in a list is the
     network of all images."""
-    weights: str = "fp32"
+    weights: Any = "fp32"  # no str, or the numbers of an ensemble's `weights` would be read as text too
     """One of WEIGHTS: fp32 as trained, fp16 in half the space, with the pixels that differ counted."""
     wheels: list[str] = field(default_factory=lambda: list(LACKING))
     """Packages that the other machine lacks, at the versions of requirements.txt; Saltern's own wheel always goes
@@ -63,7 +63,7 @@ def check_bundle(config: BundleConfig) -> None:
         ConfigError: names the key.
     """
     _check_members(config.members)
-    _one_of(config.weights, "weights", WEIGHTS)
+    _one_of(str(config.weights), "weights", WEIGHTS)
     for name in config.wheels:
         good = re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", name)
         _require(bool(good), "wheels", name, "names of packages, without versions: requirements.txt has them")

@@ -16,8 +16,6 @@ ENTRIES = (
     schema.ImportConfig,
     schema.LrConfig,
     prediction.PredictConfig,
-    handing_over.BundleConfig,
-    handing_over.ExportConfig,
     laboratory.LaboratoryConfig,
     entries.DownloadConfig,
     entries.EnsembleConfig,
@@ -28,6 +26,8 @@ ENTRIES = (
     entries.ValidateConfig,
     entries.RunsConfig,
     entries.TensorboardConfig,
+    handing_over.BundleConfig,
+    handing_over.ExportConfig,
 )
 """The config of every script."""
 
