@@ -161,8 +161,8 @@ def _rules(decision: Decision, found: Survey, *, exact: bool) -> str:
     ]
     if words := shape_words(decision.shape):
         parts.append(
-            f"That {' and '.join(words)} is in the scores at the decision and in the curve above; the masks that the page "
-            "draws, and scores of single images where the slider moves, are without."
+            f"That {' and '.join(words)} is in the scores at the decision and in the curve above; the masks that the "
+            "page draws, and scores of single images where the slider moves, are without."
         )
     if shrunk:
         parts.append(
