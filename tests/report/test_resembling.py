@@ -30,7 +30,7 @@ def test_a_page_names_the_large_masks_that_a_gate_took_and_what_differs(draw_run
     largest = max(oof.taken, key=lambda name: oof.taken[name])
     test = replace(oof, foreground={str(number): 0.0 for number in range(60)}, taken={"0": 0.58})
     write_json(drawn.run.resemblance, resemblance(oof, test))
-    write_report(drawn.run, drawn.load, drawn.coverage, Beside(taken=oof.taken))
+    write_report(drawn.run, drawn.load, drawn.coverage, Beside())
     text = drawn.run.report.read_text(encoding="utf-8")
     assert "Does the test resemble the validation?" in text
     assert "The test masks do not resemble those out of fold. Images without any foreground: 100.0 % over 60" in text

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from saltern.errors import ConfigError, RunError
+from saltern.inference.predict import over_views
 from saltern.inference.predictions import BatchPrediction, Mean
 from saltern.inference.tta import View
-from saltern.models import Outputs, SegmentationNet
+from saltern.models import SegmentationNet
 
 NEEDED = ("onnx", "onnxruntime", "onnxscript")
 IMAGE, PROBS, PRESENCE = "image", "probs", "presence"
@@ -47,21 +48,11 @@ class Exported(nn.Module):
         """`image` uint8 (B, 3, H, W), RGB → probs float32 (B, 1, H, W) and, with such a head, presence (B,)."""
         total: BatchPrediction | None = None
         for network in self.networks:
-            said = self._mean.term(self._one(network, image))
+            said = self._mean.term(over_views(network, self._views, image))
             total = said if total is None else total + said
         assert total is not None
         said = self._mean.of(total, len(self.networks))
         return (said.probs,) if said.presence is None else (said.probs, said.presence)
-
-    def _one(self, network: nn.Module, image: Tensor) -> BatchPrediction:
-        total: BatchPrediction | None = None
-        for view in self._views:
-            outputs: Outputs = network(view.apply(image))
-            presence = None if outputs.presence is None else outputs.presence[:, 0].sigmoid()
-            said = BatchPrediction(view.undo(outputs.logits.sigmoid()), presence)
-            total = said if total is None else total + said
-        assert total is not None
-        return total / len(self._views)
 
 
 def write_onnx(path: Path, network: Exported, facts: Mapping[str, str]) -> None:

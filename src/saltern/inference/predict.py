@@ -1,6 +1,6 @@
 """Batches → predictions at native size, as the mean over networks and views."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,17 +84,26 @@ class Predictor:
 
     def _whole(self, network: nn.Module, images: Tensor) -> BatchPrediction:
         order = torch.channels_last if self.seeing.channels_last else torch.contiguous_format
-        total: BatchPrediction | None = None
         size = (images.shape[-2], images.shape[-1])
-        for view in (view.at(size, self.seeing.stride) for view in self.seeing.views):
-            seen = view.apply(images).contiguous(memory_format=order)
+
+        def outputs_of(seen: Tensor) -> Outputs:
             with self.runtime.autocast():
-                outputs: Outputs = network(seen)
-            presence = None if outputs.presence is None else outputs.presence[:, 0].float().sigmoid()
-            said = BatchPrediction(view.undo(outputs.logits.float().sigmoid()), presence)
-            total = said if total is None else total + said
-        assert total is not None
-        return total / len(self.seeing.views)
+                outputs: Outputs = network(seen.contiguous(memory_format=order))
+            return outputs
+
+        return over_views(outputs_of, [view.at(size, self.seeing.stride) for view in self.seeing.views], images)
+
+
+def over_views(outputs_of: Callable[[Tensor], Outputs], views: Sequence[View], images: Tensor) -> BatchPrediction:
+    """The mean over `views` of what a network says of `images` (B, 3, H, W), as float32 probabilities."""
+    total: BatchPrediction | None = None
+    for view in views:
+        outputs = outputs_of(view.apply(images))
+        presence = None if outputs.presence is None else outputs.presence[:, 0].float().sigmoid()
+        said = BatchPrediction(view.undo(outputs.logits.float().sigmoid()), presence)
+        total = said if total is None else total + said
+    assert total is not None, "no view"
+    return total / len(views)
 
 
 def native(batch: EvalBatch, said: BatchPrediction) -> Iterator[tuple[int, Prediction]]:

@@ -115,10 +115,10 @@ def pooled_retrain(
     for tables in recipes:
         ordered = [table.sort_values("id", ignore_index=True) for table in tables]
         first, count = ordered[0], len(ordered)
-        labels = np.unique([name if clusters is None else clusters[name] for name in first["id"]], return_inverse=True)
+        labels = clusters_of(list(first["id"]), clusters)
         scores = np.concatenate([table[column].to_numpy(np.float64) for table in ordered])
         folds, seeds = np.tile(first["fold"].to_numpy(), count), np.repeat(np.arange(count), len(first))
-        known = learned(scores, np.tile(labels[1], count), folds, seeds, known, ask_folds=False)
+        known = learned(scores, np.tile(labels, count), folds, seeds, known, ask_folds=False)
     return known
 
 

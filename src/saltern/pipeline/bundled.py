@@ -14,14 +14,14 @@ from saltern.data.loading.cache import ImageSource
 from saltern.data.source.csvs import read_csv
 from saltern.data.source.found import Part, find_images, parts_of, write_listing
 from saltern.errors import DataError, RunError
-from saltern.files import read_as, sha256
+from saltern.files import read_as
 from saltern.inference.decide import Decision, decide, read_decision
 from saltern.inference.members import Images, Members
 from saltern.inference.store import refuse_not_finite
 from saltern.job import Job
 from saltern.pipeline.chosen import alone
 from saltern.progress import Progress
-from saltern.runs.seals import Digests
+from saltern.runs.seals import Digests, differing
 from saltern.submission.table import SubmissionProof, write_submission
 
 WHEELS = "wheels"
@@ -109,13 +109,11 @@ class Bundle:
         """
         mend = "Unpack bundle.zip again, or give `make bundle` again."
         seal = read_as(self.seal, BundleSeal, mend)
-        faults = []
-        for name, digest in seal.files.items():
-            path = self.path / name
-            if not path.is_file():
-                faults += [] if name.startswith(f"{WHEELS}/") else [f"{name} is gone"]
-            elif sha256(path) != digest:
-                faults.append(f"{name} was altered since the bundle was made")
+        faults = [
+            f"{name} was altered since the bundle was made" if there else f"{name} is gone"
+            for name, there in differing(seal.files, self.path)
+            if there or not name.startswith(f"{WHEELS}/")
+        ]
         if faults:
             raise RunError(f"{self.path}: {'; '.join(faults)}. {mend}")
         return seal

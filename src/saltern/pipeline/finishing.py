@@ -195,7 +195,5 @@ def _report(job: Job) -> None:
     job.life.require_out_of_fold()
     made_of = job.life.ingredients("report")
     read_decision(job.run.decision, presence=ProbStore(job.run.oof).has_presence)  # before any image is drawn
-    files = write_page(
-        job.run, pixels_for_page(job), job.material.coverage, beside_page(job, _painted_out_of_fold(job).taken)
-    )
+    files = write_page(job.run, pixels_for_page(job), job.material.coverage, beside_page(job))
     job.life.close("report", files, made_of)

@@ -1,11 +1,11 @@
 """What the page of a run shows beside its artifacts: groups, members of an ensemble, a look at the test images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from saltern.data.folds.membership import read_groups
+from saltern.data.folds.membership import ALONE, read_groups
 from saltern.data.source.dataset import samples_of
 from saltern.errors import SalternError
 from saltern.files import read_as
@@ -20,15 +20,14 @@ MOST_TEST = 1000
 """Test images that are looked at; more would take minutes and show the same."""
 
 
-def beside_page(job: Job, taken: Mapping[str, float]) -> Beside:
-    """For `report.run_page.write_report`; `taken`: see Beside."""
+def beside_page(job: Job) -> Beside:
+    """For `report.run_page.write_report`."""
     groups = read_groups(job.run) or {}
     members, note = _members(job)
     return Beside(
-        groups={name: label for name, label in groups.items() if not label.startswith("\0")},
+        groups={name: label for name, label in groups.items() if not label.startswith(ALONE)},
         members=members,
         members_note=note,
-        taken=taken,
         test=(lambda decision: look_at_test(job, decision)) if job.has_test else None,
         progress=job.progress,
     )

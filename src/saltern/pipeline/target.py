@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from saltern.data.source.found import Part
 from saltern.errors import RunError
 from saltern.files import atomic, read_as, sha256, write_json
-from saltern.runs.seals import Digests, Seal
+from saltern.runs.seals import Digests, Seal, changed_files
 
 log = logging.getLogger(__name__)
 
@@ -142,13 +142,7 @@ class Target:
         except RunError as error:
             return [str(error)]
         found = [] if seal.made_of.get("images") == part.state() else ["images of it were exchanged since"]
-        for name, digest in seal.files.items():
-            path = self.path / name
-            if not path.is_file():
-                found.append(f"{name} is gone")
-            elif sha256(path) != digest:
-                found.append(f"{name} was changed by another hand")
-        return found
+        return [*found, *changed_files(seal.files, self.path)]
 
     def merge(self, parts: Iterable[Part]) -> dict[str, int]:
         """Write predictions.csv from the rows of all parts, one at a time; gives what it counts on the way.

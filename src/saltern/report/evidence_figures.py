@@ -7,6 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from numpy.typing import NDArray
 
 from saltern.inference.decide import Decision
+from saltern.metrics.calibration import Reliability
 from saltern.report.figures import INK, MUTED, color, drawing
 
 BLUES = LinearSegmentedColormap.from_list("depth", ["#dceaf5", "#56b4e9", "#0072b2", "#01304d"])
@@ -54,15 +55,15 @@ def threshold_area(
     return canvas.svg
 
 
-def reliability(mean: NDArray[np.float64], hit: NDArray[np.int64], filled: NDArray[np.int64]) -> str:
+def reliability(found: Reliability) -> str:
     """How often pixels of a probability are foreground, bin by bin; a larger dot holds more pixels (logarithm)."""
-    known = filled > 0
-    share, weight = hit[known] / filled[known], np.log10(filled[known] + 1)
+    mean, share = found.curve()
+    weight = np.log10(found.pixels[found.pixels > 0] + 1)
     with drawing("Reliability of probabilities") as canvas:
         axes = canvas.axes
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (3, 3)))
-        axes.plot(mean[known], share, color=color(0), linewidth=1.4)
-        axes.scatter(mean[known], share, s=8 + 70 * weight / weight.max(), color=color(0), zorder=3, linewidths=0)
+        axes.plot(mean, share, color=color(0), linewidth=1.4)
+        axes.scatter(mean, share, s=8 + 70 * weight / weight.max(), color=color(0), zorder=3, linewidths=0)
         axes.set_xlabel("predicted probability of a pixel")
         axes.set_ylabel("share that is foreground")
         axes.set_xlim(-0.03, 1.03)

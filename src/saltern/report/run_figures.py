@@ -107,7 +107,7 @@ def evidence_chapter(
     drawn = [
         figures.threshold_curve(scores["curve"], names, point),
         evidence_figures.threshold_area(grid, thresholds, areas, decision, name),
-        evidence_figures.reliability(found.mean, found.hit, found.filled),
+        evidence_figures.reliability(found.reliability),
         figures.score_by_coverage(coverage, per_image, column),
         figures.score_histogram(per_image, coverage == 0, column),
         evidence_figures.iou_against_dice(table["iou"].to_numpy(), table["dice"].to_numpy()),
@@ -130,10 +130,8 @@ def area_grid(
 
 
 def _calibration_text(found: Survey) -> str:
-    """The expected calibration error in a sentence (Naeini et al., AAAI 2015, with bins of equal width)."""
-    known = found.filled > 0
-    gap = np.abs(found.hit[known] / found.filled[known] - found.mean[known])
-    error = float((gap * found.filled[known]).sum() / found.filled[known].sum())
+    """The expected calibration error in a sentence."""
+    error = found.reliability.ece
     return f"Probabilities of pixels are {error:.3f} away from how often they are right, on average over pixels."
 
 

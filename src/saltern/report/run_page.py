@@ -39,7 +39,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         load: gives image, target and out-of-fold probabilities of an id; called once for every image, and again for
             those that stand on a page without scripts.
         coverage: share of foreground among the valid pixels of the truth, for every id of oof_scores.csv.
-        beside: groups, members, test images, progress; None: nothing of it is known.
+        beside: groups, members, test images, progress; None: nothing of it is known, and no gate is asked what it took.
 
     Returns:
         Every file that was written.
@@ -47,7 +47,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
     Raises:
         RunError: an artifact is missing or not what its stage writes, or an id has no coverage.
     """
-    beside = beside or Beside()
+    alone, beside = beside is None, beside or Beside()
     scores, decision = read_scores(run), read_decision(run.decision)
     table = with_coverage(read_oof_scores(run.oof_scores), coverage, run)
     metrics = read_metrics(run)
@@ -80,7 +80,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         "test": test,
         "browser": browser_of(found, table, decision, scores, column, beside, writer),
         "groups": _groups(table, column, decision, load),
-        "taken": _taken(table, column, decision, load, beside.taken),
+        "taken": [] if alone else _taken(table, column, decision, load, found.taken),
         "facts": [
             *(ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []),
             *all_images_facts(scores),

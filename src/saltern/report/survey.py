@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from saltern.inference.decide import Decision, decide
+from saltern.inference.decide import Decision
+from saltern.inference.painted import Painted
+from saltern.inference.predictions import Prediction
 from saltern.inference.tune import Sample as OutOfFold
 from saltern.inference.tune import Statistics, collect
+from saltern.metrics.calibration import Reliability
 from saltern.progress import Progress
 from saltern.report.mistakes import kind_of
 from saltern.report.pictures import Load, Sample
 from saltern.report.tiles import TileWriter, levels_of, tile
 
-BINS = 20
-"""Of the probabilities, each as wide as the others."""
 UNSURE = (0.25, 0.75)
 """Probabilities between these are doubtful."""
 
@@ -45,8 +46,6 @@ class Beside:
     """For an ensemble; None: not asked for, or not there."""
     members_note: str = ""
     """Why there are none; empty for a run that is no ensemble."""
-    taken: Mapping[str, float] = field(default_factory=dict)
-    """Id → share above the threshold, of the out-of-fold images that a gate emptied though it is large."""
     test: Callable[[Decision], TestImages] | None = None
     """Looks at the test images; None where there are none."""
     progress: Progress = field(default_factory=Progress)
@@ -59,12 +58,10 @@ class Survey:
     statistics: Statistics
     table: pd.DataFrame
     """N rows: id, kind, share (of the mask among valid pixels), doubt, disagreement, width, height, step, LOOKS."""
-    filled: NDArray[np.int64]
-    """(BINS,) valid pixels by probability."""
-    hit: NDArray[np.int64]
-    """(BINS,) those of them that are foreground in the truth."""
-    mean: NDArray[np.float64]
-    """(BINS,) the mean probability of the pixels of each bin; NaN for none."""
+    reliability: Reliability
+    """Of all valid pixels."""
+    taken: Mapping[str, float]
+    """Id → share above the threshold, of images that a gate emptied though it is large; see `Painted`."""
     void: int
     """Pixels that are not scored."""
 
@@ -94,20 +91,21 @@ class _Pass:
     """Gathers while `collect` draws the images out of it, one by one."""
 
     def __init__(self, decision: Decision, beside: Beside, writer: TileWriter, levels: NDArray[np.float32]) -> None:
-        self.decision, self.beside, self.writer, self.levels = decision, beside, writer, levels
+        self.painted, self.beside, self.writer, self.levels = Painted(decision), beside, writer, levels
         self.rows: list[dict[str, Any]] = []
-        self.sums, self.void = np.zeros((3, BINS)), 0
+        self.reliability, self.void = Reliability(), 0
 
     def samples(self, ids: Iterable[str], load: Load) -> Iterator[OutOfFold]:
         for name in ids:
             sample = load(name)
             self.rows.append(self._row(name, sample))
-            self._count(sample)
+            self.reliability.add(sample.probs, sample.target)
+            self.void += int(np.count_nonzero(sample.target == 255))
             self.beside.progress.advance(1)
             yield OutOfFold(name, sample.probs, sample.target, sample.presence)
 
     def _row(self, name: str, sample: Sample) -> dict[str, Any]:
-        mask = decide(sample.probs, self.decision, sample.presence)
+        mask = self.painted.mask(name, Prediction(sample.probs, sample.presence))
         valid = sample.target != 255
         doubt = (sample.probs > UNSURE[0]) & (sample.probs < UNSURE[1]) & valid
         made = tile(sample, self.levels)
@@ -124,19 +122,11 @@ class _Pass:
             **looks_of(sample.image),
         }
         if self.beside.members is not None:
-            threshold = np.float32(self.decision.threshold)
+            threshold = np.float32(self.painted.decision.threshold)
             row["disagreement"] = disagreement(
                 [np.asarray(probs, np.float32) > threshold for probs in self.beside.members(name)]
             )
         return row
-
-    def _count(self, sample: Sample) -> None:
-        valid = sample.target != 255
-        probs, truth = np.asarray(sample.probs, np.float32)[valid].clip(0, 1), (sample.target == 1)[valid]
-        self.void += valid.size - len(probs)
-        bins = np.minimum((probs * BINS).astype(np.int64), BINS - 1)
-        for row, weights in enumerate((None, truth, probs)):
-            self.sums[row] += np.bincount(bins, weights, minlength=BINS)
 
 
 def survey(
@@ -162,6 +152,4 @@ def survey(
     with beside.progress.track("drawing the page", len(ids)):
         shapes = [each.shape for each in decisions]
         statistics = collect(found.samples(ids, load), [float(level) for level in levels], shapes)
-    filled, hit, total = found.sums
-    mean = np.divide(total, filled, out=np.full(BINS, np.nan), where=filled > 0)
-    return Survey(statistics, pd.DataFrame(found.rows), filled.astype(np.int64), hit.astype(np.int64), mean, found.void)
+    return Survey(statistics, pd.DataFrame(found.rows), found.reliability, found.painted.taken, found.void)

@@ -1,7 +1,7 @@
 """What a stage wrote, and what it was made of: a stage is done only while both still hold."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -113,6 +113,23 @@ class EnsembleSeal(Seal):
         return self.model_dump(exclude={"files", "made_of"}, exclude_unset=True)
 
 
+def differing(files: Digests, folder: Path, digest: Callable[[Path], str] = sha256) -> Iterator[tuple[str, bool]]:
+    """(name, whether it is there) of the `files` in `folder` that are not what they were."""
+    for name, then in files.items():
+        path = folder / name
+        there = path.is_file()
+        if not there or digest(path) != then:
+            yield name, there
+
+
+def changed_files(files: Digests, folder: Path, digest: Callable[[Path], str] = sha256) -> list[str]:
+    """The `files` in `folder` that are gone or changed, a sentence each."""
+    return [
+        f"{name} was changed by another hand" if there else f"{name} is gone"
+        for name, there in differing(files, folder, digest)
+    ]
+
+
 SealKind = TypeVar("SealKind", bound=Seal)
 
 
@@ -183,14 +200,7 @@ class Seals:
 
     def changed_files(self, content: Seal) -> list[str]:
         """The files of a seal that are gone or changed, a sentence each."""
-        found = []
-        for name, digest in content.files.items():
-            path = self.run.path / name
-            if not path.is_file():
-                found.append(f"{name} is gone")
-            elif self._digest(path) != digest:
-                found.append(f"{name} was changed by another hand")
-        return found
+        return changed_files(content.files, self.run.path, self._digest)
 
     def _digests(self, paths: Iterable[Path]) -> Digests:
         return {self._name(path): self._digest(path) for path in paths}
