@@ -75,11 +75,15 @@ class _Optimism(_Strict):
     selection_note: str = ""
 
 
-class _Range(_Strict):
-    score: float
+class _Again(_Strict):
     low: float
     high: float
+
+
+class _Range(_Again):
+    score: float
     images: int
+    again: _Again | None = None
 
 
 class _Forecast(_Range):

@@ -76,18 +76,25 @@ def belief_lines(scores: Mapping[str, Any], *, doubted: bool = False) -> list[st
     return [*lines, *filter(None, [neutral_text(scores)]), _forecast_line(scores)]
 
 
+def trusted(scores: Mapping[str, Any]) -> tuple[float, str]:
+    """The score to trust most, and what it is: `less selection`, `nested` (an earlier version's), or only `tuned`."""
+    name, nested = scores["tuned_for"], scores["nested"]
+    if scores.get("estimate") is not None:
+        return scores["estimate"], "less selection"
+    if nested is not None:
+        return nested["scores"][name], "nested"
+    return scores["pooled"]["at_decision"][name], "tuned"
+
+
 def believed_line(scores: Mapping[str, Any], *, doubted: bool = False) -> str:
     """The one number to believe, with the range that a leaderboard will show, or why there is none.
 
     `doubted`: something speaks against it, which is said elsewhere.
     """
-    name, found, nested = scores["tuned_for"], scores.get("forecast"), scores["nested"]
-    number = scores.get("estimate")
-    if number is None and nested is not None:  # where an earlier version tuned
-        number = nested["scores"][name]
-    if number is None:
-        tuned = _number(scores["pooled"]["at_decision"][name])
-        reason = scores.get("nested_reason") or "a single image leaves nothing to tune on"
+    name, found = scores["tuned_for"], scores.get("forecast")
+    number, kind = trusted(scores)
+    if kind == "tuned":
+        reason, tuned = _no_nested(scores), _number(number)
         return f"no {name} to believe: there is no nested estimate ({reason}); the tuned score of {tuned} flatters"
     range_ = "no forecast" if found is None else f"{_range(found)} on {found['images']:,} test images (95 %)"
     return f"{_number(number)} {name}; {range_}{'; doubted, see the warnings' if doubted else ''}"
@@ -99,7 +106,7 @@ def _forecast_line(scores: Mapping[str, Any]) -> str:
         return f"forecast: none, since {_no_forecast(scores)}"
     public = found.get("public")
     more = "" if public is None else f"; {_range(public)} on {public['images']:,} public ones"
-    again = f"; {_range(found['again'])} if it were trained again" if "again" in found else ""
+    again = f"; {_range(found['again'])} if it were trained again" if found.get("again") else ""
     return f"forecast: {_range(found)} on {found['images']:,} test images{more} (95 %){again}"
 
 
@@ -150,7 +157,7 @@ def _forecasts(scores: Mapping[str, Any]) -> list[Step]:
 
 
 def _again(part: Mapping[str, Any]) -> str:
-    return f" If the recipe were trained again: {_range(part['again'])}." if "again" in part else ""
+    return f" If the recipe were trained again: {_range(part['again'])}." if part.get("again") else ""
 
 
 def _no_forecast(scores: Mapping[str, Any]) -> str:

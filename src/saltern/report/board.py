@@ -2,7 +2,6 @@
 
 import logging
 import socket
-from importlib.util import find_spec
 from pathlib import Path
 
 from saltern.config import TensorboardConfig
@@ -19,14 +18,12 @@ def serve(config: TensorboardConfig) -> str:
     Folds are told apart by their folders (`try1/fold_0/tensorboard`): those of a run stand in one chart.
 
     Raises:
-        RunError: TensorBoard is not installed, or there is nothing to show.
+        RunError: there is nothing to show.
         ConfigError: the server cannot listen there.
     """
     if not 0 <= config.port <= 65535:
         raise ConfigError(f"port={config.port}: expected 1 to 65535, or 0 for any that is free.")
     folder = Path(config.outputs) if config.name is None else RunDir.of(config.outputs, config.name).path
-    if find_spec(PACKAGE) is None:
-        raise RunError("TensorBoard is not installed here; `make setup` installs what requirements.txt names.")
     if not any(folder.rglob(f"{EVENTS}.*")):
         raise RunError(
             f"{folder.absolute()}: no run here has written anything for TensorBoard yet. `make train` does, from its "

@@ -49,22 +49,20 @@ def browser_of(
     """
     groups = [beside.groups.get(name, "") for name in table["id"]]
     known = sorted({name for name in groups if name})
-    side = f"{writer.files[0].parent.name}" if writer.files else ""
-    levels = [float(str(level)) for level in found.statistics.thresholds]
+    side = writer.files[0].parent.name if writer.files else ""
     data = {
         "key": writer.key,
         "side": side,
         "chunk": CHUNK,
-        "levels": levels,
+        "levels": _exact(found.statistics.thresholds),
         "start": found.statistics.column(decision.threshold),
-        "tuned": _place(levels, scores["decision"]["threshold"]),
+        "tuned": found.statistics.column(scores["decision"]["threshold"]),
         "exact": decision.to_json() == scores["decision"],
         "decision": decision.to_json(),
         "score": column,
         "tuned_for": scores["tuned_for"],
         "curve": pooled_curve(found.statistics, decision, scores["tuned_for"]),
         "kinds": list(KINDS),
-        "classes": list(NAMES),
         "columns": _columns(found, table, groups if known else None),
     }
     return {
@@ -95,10 +93,6 @@ def pooled_curve(statistics: Statistics, decision: Decision, score: str) -> list
     """`score` of all images at every level, with the minimum area and the gates of `decision`."""
     points = [replace(decision, threshold=float(level)) for level in statistics.thresholds]
     return [round(summarise(counts_at(statistics, point))[score], 6) for point in points]
-
-
-def _place(levels: list[float], threshold: float) -> int | None:
-    return levels.index(threshold) if threshold in levels else None
 
 
 def _columns(found: Survey, table: pd.DataFrame, groups: list[str] | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import io
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -41,19 +41,13 @@ class EventFile:
         Raises:
             StorageError: the disk is full, and the like.
         """
-        old = event_files(folder)
-        path = folder / _new_name()
-        kept = [event for event in read_events(old) if event.step < step]
+        kept = [event for event in read_events(event_files(folder)) if event.step < step]
         begun = Event(step=0, session_log=SessionLog(status=SessionLog.START))  # a server that runs begins anew, too
-        _write_whole(path, [Event(file_version="brain.Event:2"), begun, *kept])
-        for other in old:
-            with storage_errors(other):
-                other.unlink(missing_ok=True)
-        return cls(path)
+        return cls(_replace(folder, [begun, *kept]))
 
     def add(self, step: int, values: Sequence[Summary.Value]) -> None:
         """Append an event of `step` for each of `values`, all or none of them."""
-        records = _records(Event(step=step, summary=Summary(value=[value])) for value in values)
+        records = _records(_events(step, values))
         with storage_errors(self._path):
             size = self._path.stat().st_size
             try:
@@ -70,12 +64,7 @@ def write_events(folder: Path, step: int, values: Sequence[Summary.Value]) -> No
     Raises:
         StorageError: the disk is full, and the like.
     """
-    old = event_files(folder)
-    events = [Event(step=step, summary=Summary(value=[value])) for value in values]
-    _write_whole(folder / _new_name(), [Event(file_version="brain.Event:2"), *events])
-    for other in old:
-        with storage_errors(other):
-            other.unlink(missing_ok=True)
+    _replace(folder, _events(step, values))
 
 
 def event_files(folder: Path) -> list[Path]:
@@ -137,13 +126,23 @@ def _new_name() -> str:
     return f"{EVENTS}.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
 
 
-def _write_whole(path: Path, events: Sequence[Event]) -> None:
-    clear_leftovers(path.parent)  # TensorBoard would take them for event files
+def _events(step: int, values: Sequence[Summary.Value]) -> list[Event]:
+    return [Event(step=step, summary=Summary(value=[value])) for value in values]
+
+
+def _replace(folder: Path, events: Sequence[Event]) -> Path:
+    """Write `events` as the one event file of `folder`, and delete those that were there."""
+    old, path = event_files(folder), folder / _new_name()
+    clear_leftovers(folder)  # TensorBoard would take them for event files
     with atomic(path) as temporary:
-        temporary.write_bytes(_records(events))
+        temporary.write_bytes(_records([Event(file_version="brain.Event:2"), *events]))
+    for other in old:
+        with storage_errors(other):
+            other.unlink(missing_ok=True)
+    return path
 
 
-def _records(events: Iterator[Event] | Sequence[Event]) -> bytes:
+def _records(events: Sequence[Event]) -> bytes:
     records = io.BytesIO()
     writer = RecordWriter(records)
     for event in events:

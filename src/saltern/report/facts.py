@@ -1,6 +1,6 @@
 """A frozen configuration in a few readable lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,9 @@ class Fact:
     value: str
 
 
-def phases_in(config_text: str) -> dict[str, str]:
+def phases_in(facts: Sequence[Fact]) -> dict[str, str]:
     """Name of a phase → what it does, in words; empty for text that is no configuration."""
-    return {
-        fact.label.removeprefix("phase "): fact.value
-        for fact in facts_of(config_text)
-        if fact.label.startswith("phase ")
-    }
+    return {fact.label.removeprefix("phase "): fact.value for fact in facts if fact.label.startswith("phase ")}
 
 
 def facts_of(config_text: str) -> list[Fact]:

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import BaseModel
 
 from saltern.errors import RunError
+from saltern.inference.halves import clusters_of
 from saltern.metrics.calibration import Reliability
 from saltern.metrics.differences import Comparison, Ground, Scored, compare
 from saltern.metrics.noise import Retrain
@@ -140,10 +141,9 @@ def loss_rows(evidence: Evidence) -> list[LossRow]:
         RunError: runs that were not scored on the same images.
     """
     tuned, neutral = _compared(evidence, "nested"), _compared(evidence, "neutral")
-    rows = []
+    rows, bins = [], coverage_bins(np.array([evidence.coverage[id] for id in _ids(evidence)]))
     for name, runs in evidence.losses.items():
         scores = _mean(evidence, runs.nested)
-        bins = coverage_bins(np.array([evidence.coverage[id] for id in _ids(evidence)]))
         classes = {NAMES[number]: float(scores[bins == number].mean()) for number in np.unique(bins)}
         rows.append(LossRow(name, runs, float(scores.mean()), classes, tuned.get(name), neutral.get(name)))
     return rows
@@ -153,7 +153,7 @@ def ground_of(evidence: Evidence, kind: str = "nested") -> Ground:
     """Folds, groups and what is known of trainings; `kind` is `nested` or `neutral`."""
     first = evidence.losses[evidence.baseline].nested[0].sort_values("id")
     known = evidence.clusters
-    clusters = None if known is None else np.array([known[name] for name in first["id"]])
+    clusters = None if known is None else clusters_of(list(first["id"]), known)
     return Ground(first["fold"].to_numpy(), clusters, evidence.retrain[kind])
 
 
@@ -181,12 +181,15 @@ def _mean(evidence: Evidence, tables: Sequence[pd.DataFrame]) -> np.ndarray:
     return mean
 
 
+WORDS = {"higher": "better", "lower": "worse", "cannot be told apart": "no difference shown"}
+"""What `make compare` says of a difference → what the laboratory says of a loss."""
+
+
 def verdict(row: LossRow) -> str:
     """`better`, `worse`, `no difference shown`, `cannot be said`, or `baseline`."""
     if row.tuned is None:
         return "baseline"
-    words = {"higher": "better", "lower": "worse", "cannot be told apart": "no difference shown"}
-    return words.get(row.tuned.word, row.tuned.word)
+    return WORDS.get(row.tuned.word, row.tuned.word)
 
 
 def conclusion(row: LossRow) -> str:
@@ -210,7 +213,7 @@ def conclusion(row: LossRow) -> str:
 
 def _of_threshold(word: str, neutral: Comparison) -> str:
     """What threshold 0.5 alone would have made of it, where that is another verdict."""
-    at_half = {"higher": "better", "lower": "worse"}.get(neutral.word, "no difference shown")
+    at_half = WORDS.get(neutral.word, "no difference shown")
     if at_half == word:
         return ""
     span = f"{neutral.difference:+.4f}, {neutral.low:+.4f} to {neutral.high:+.4f}"

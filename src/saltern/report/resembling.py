@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from saltern.files import read_as
 from saltern.inference.painted import LARGE, MEASURES
@@ -15,33 +15,29 @@ NAMED = 12
 """Images that a sentence names."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-
-class _Measure(_Strict):
+class _Measure(BaseModel):
     oof: Share
     test: Share
     chance: Share | None
     differs: bool
 
 
-class _Pair(_Strict):
+class _Pair(BaseModel):
     oof: int
     test: int
 
 
-class _Taken(_Strict):
+class _Taken(BaseModel):
     id: str
     share: Share
 
 
-class _BothTaken(_Strict):
+class _BothTaken(BaseModel):
     oof: list[_Taken]
     test: list[_Taken]
 
 
-class _Resemblance(_Strict):
+class _Resemblance(BaseModel):
     """What a page needs of `resemblance.json`."""
 
     images: _Pair

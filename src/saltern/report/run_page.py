@@ -53,6 +53,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
     metrics = read_metrics(run)
     column = MEAN_OF.get(scores["tuned_for"], "iou")
     config_text = run.config.read_text(encoding="utf-8") if run.config.exists() else ""
+    facts = facts_of(config_text)
     decisions = [decision, Decision(threshold=scores["decision"]["threshold"])]
     thresholds = scores["curve"]["threshold"]
     with TileWriter(run.report_tiles, page_key(table, decision)) as writer:
@@ -75,7 +76,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         "presence_text": _presence_text(scores),
         "mistakes_text": _mistakes_text(table),
         "blend": blend_chapter(run),
-        "training": training_chapter(metrics, scores, phases_in(config_text)),
+        "training": training_chapter(metrics, scores, phases_in(facts)),
         "evidence": evidence_chapter(found, scores, table, column, decision),
         "test": test,
         "browser": browser_of(found, table, decision, scores, column, beside, writer),
@@ -84,7 +85,7 @@ def write_report(run: RunDir, load: Load, coverage: Mapping[str, float], beside:
         "facts": [
             *(ensemble_facts(read_json(run.ensemble)) if run.ensemble.exists() else []),
             *all_images_facts(scores),
-            *facts_of(config_text),
+            *facts,
         ],
         "config_text": config_text,
         "files": _files(run),

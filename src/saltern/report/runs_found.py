@@ -11,6 +11,7 @@ from saltern.config.apart import Leaves, frozen_leaves
 from saltern.errors import RunError
 from saltern.files import read_json
 from saltern.report.artifacts import read_scores
+from saltern.report.belief import trusted
 from saltern.runs import RunDir
 from saltern.runs.seals import Seal, Seals
 
@@ -44,6 +45,8 @@ class FoundRun:
     """The forecast for test images, 19 times out of 20; None where there is none."""
     images: int = 0
     """That were scored."""
+    fold_of: dict[str, int] = field(default_factory=dict)
+    """Image → fold; empty where that cannot be read."""
     folds: str = ""
     """Trained, of all."""
     hours: float | None = None
@@ -110,7 +113,8 @@ def _read_progress(found: FoundRun) -> None:
     if not run.folds.exists():
         found.break_off("unfinished", "not divided into folds")
         return
-    numbers = sorted(set(folds_of(run).values()) - {-1})
+    found.fold_of = folds_of(run)
+    numbers = sorted({*found.fold_of.values()} - {-1})
     sealed = run.sealed_folds()
     found.folds = f"{len(numbers) if found.ensemble else len(sealed)}/{len(numbers)}"
     if not found.ensemble:
@@ -140,14 +144,8 @@ def _read_scores(found: FoundRun) -> None:
     if not found.run.scores.exists():
         return
     scores = read_scores(found.run)
-    name, pooled, nested = scores["tuned_for"], scores["pooled"], scores["nested"]
-    found.tuned_for, found.images = name, pooled["images"]
-    if scores.get("estimate") is not None:
-        found.score, found.kind = scores["estimate"], "less selection"
-    elif nested is not None:
-        found.score, found.kind = nested["scores"][name], "nested"
-    else:
-        found.score, found.kind = pooled["at_decision"][name], "tuned"
+    found.tuned_for, found.images = scores["tuned_for"], scores["pooled"]["images"]
+    found.score, found.kind = trusted(scores)
     forecast = scores.get("forecast")
     if forecast is not None:
         found.low, found.high = forecast["low"], forecast["high"]
@@ -164,7 +162,7 @@ def _read_cost(found: FoundRun) -> None:
         )
     if found.ensemble or not run.folds.exists():
         return
-    of_fold = folds_of(run)
+    of_fold = found.fold_of or folds_of(run)
     seconds = [_seconds(fold.metrics, sum(number != fold.number for number in of_fold.values()))
                for fold in run.begun_folds() if fold.metrics.exists()]  # fmt: skip
     known = [value for value in seconds if value is not None]

@@ -91,7 +91,7 @@ def _reasons(found: FoundRun, reference: FoundRun) -> list[str]:
     if found.tuned_for != reference.tuned_for:
         reasons.append(f"tuned for {found.tuned_for}")
     reasons += _other_truth(found, reference)
-    one, other = folds_of(found.run), folds_of(reference.run)
+    one, other = found.fold_of or folds_of(found.run), reference.fold_of or folds_of(reference.run)
     moved = sum(other[name] != fold for name, fold in one.items() if name in other)
     if moved:
         reasons.append(f"other folds ({moved:,} images in another one)")

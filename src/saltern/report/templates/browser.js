@@ -15,7 +15,6 @@ const atStart = () => page.exact && state.level === page.start;
 
 /* ------------------------------------------------------------------------------------------ which, in which order */
 function value(image, name) {
-  if (name === "coverage class") return page.classes[columns.bin[image]];
   if (name === "kind") return page.kinds[columns.kind[image]];
   return columns[name][image];
 }
