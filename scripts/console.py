@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hydra.core.hydra_config import HydraConfig
@@ -18,12 +17,13 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from rich.table import Table
 from rich.text import Text
-from terminal import answer, console, errors, is_main_process, say
+from terminal import answer, console, errors, is_main_process, say, verdict
 
 from saltern.config import (
     RunConfig,
     as_meant,
     explain,
+    own_keys,
     recorded_overrides,
     refuse_bytes,
     refuse_surprises,
@@ -77,7 +77,7 @@ def _enter(main: Callable[[], None], stopped: str, groups: bool) -> None:
     try:
         given = taken(given)
         word_warnings(is_main=is_main_process(), handler=ConsoleHandler())
-        register()
+        register(forms=not groups)
         refuse_bytes(given)
         multirun = given[:1] in (["-m"], ["--multirun"])
         sys.argv[1:] = [text if text[:1] == "-" else as_meant(text, multirun=multirun) for text in given]
@@ -174,7 +174,7 @@ def existing_run(raw: DictConfig, entry: type[RunConfig] = RunConfig) -> RunConf
             f"{run.path}: there is no such run. Runs in {run.path.parent}: {', '.join(known) or 'none'}. "
             "Give name=…, or begin one with `make train`."
         )
-    own = {item.name for item in fields(entry)} - {item.name for item in fields(RunConfig)}
+    own = own_keys(entry)
     given = [text for text in task_overrides() if text.partition("=")[0].lstrip("+") not in own]
     return reopen(run.config, recorded_overrides(run.environment), given)
 
@@ -294,7 +294,5 @@ def show_dataset_report(job: "Job", report: "DatasetReport") -> None:
         table("findings", ["", "kind", "images", "what it means"], rows)
     if report.coverage:
         table("coverage of the foreground", ["share", "images"], report.coverage)
-    counted = ((report.count(kind), kind) for kind in ("error", "warning"))
-    verdict = ", ".join(f"{number} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    answer(f"{verdict}, {report.seconds:.1f} s")
+    answer(f"{verdict(report.count)}, {report.seconds:.1f} s")
     say(f"  {job.run.dataset_report}\n  {job.run.dataset_page}")

@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 from terminal import ProgressLine
 
-from saltern.config import ExportConfig, register, resolve
+from saltern.config import ExportConfig, resolve
 
 if TYPE_CHECKING:
     from saltern.pipeline.exporting import ExportedFile
@@ -24,12 +24,6 @@ def main(raw: DictConfig) -> None:
     show(pipeline.export_run(pipeline.Job(config, ProgressLine()), asked))
 
 
-def begin() -> None:
-    """`main`, once `format` is a key alone: beside the forms of submissions Hydra would take it for their group."""
-    register(forms=False)
-    main()
-
-
 def show(done: "list[ExportedFile]") -> None:
     """Every file with what was found when it was compared."""
     rows = [
@@ -42,4 +36,4 @@ def show(done: "list[ExportedFile]") -> None:
 
 
 if __name__ == "__main__":
-    console.enter(begin)
+    console.enter(main)

@@ -27,7 +27,7 @@ def main(raw: DictConfig) -> None:
         shown.append([row.name, cells["seeds"], f"{cells['rate']:.2g}", row.score, *span, verdict(row)])
     console.table(str(folder.table), columns, shown)
     conclusions = [conclusion(row) for row in rows if row.tuned is not None]
-    console.say("\n".join([*said, *conclusions, ""]))
+    console.answer("\n".join([*said, *conclusions]))
     console.say(f"  {folder.report}")
 
 

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from manner import is_quiet
 from rich.console import Console
@@ -32,6 +33,12 @@ def say(text: str) -> None:
     """Print text as it is, unless quiet: in the terminal's width, but with no line end put into a long path."""
     if not is_quiet():
         console.print(text, soft_wrap=True)
+
+
+def verdict(count: Callable[[str], int]) -> str:
+    """How many errors and warnings there are."""
+    counted = ((count(kind), kind) for kind in ("error", "warning"))
+    return ", ".join(f"{number:,} {kind}{'s' * (number != 1)}" for number, kind in counted)
 
 
 def answer(text: str) -> None:

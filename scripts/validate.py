@@ -8,6 +8,7 @@ import console
 import hydra
 from omegaconf import DictConfig
 from rich.text import Text
+from terminal import verdict
 
 from saltern.config import resolve
 
@@ -38,10 +39,9 @@ def show(path: str, found: "Examination", seconds: float) -> None:
         console.console.print(said, soft_wrap=True)
     for text in found.findings.unshown():
         console.say(f"… and {text}; most=N shows more")
-    counted = ((found.findings.count(kind), kind) for kind in ("error", "warning"))
-    verdict = ", ".join(f"{number:,} {kind}{'s' * (number != 1)}" for number, kind in counted)
-    console.say(
-        f"{path}: {found.rows:,} rows, {len(found.ids):,} ids, {found.empty:,} empty masks; {verdict}; {seconds:.1f} s"
+    counts = verdict(found.findings.count)
+    console.answer(
+        f"{path}: {found.rows:,} rows, {len(found.ids):,} ids, {found.empty:,} empty masks; {counts}; {seconds:.1f} s"
     )
 
 

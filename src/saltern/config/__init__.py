@@ -54,6 +54,7 @@ from saltern.config.schema import (
     RunConfig,
     SubmitConfig,
     TransformConfig,
+    own_keys,
 )
 from saltern.config.training import ALL_IMAGES, AUTO, OptimConfig, PhaseConfig, ScheduleConfig, TrainerConfig
 from saltern.config.views import parse_view
@@ -110,6 +111,7 @@ __all__ = [
     "fingerprint",
     "freeze",
     "later_wins",
+    "own_keys",
     "parse_view",
     "recorded_overrides",
     "refuse_bytes",

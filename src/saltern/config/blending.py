@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from saltern.config import choices
+from saltern.config.answers import one_of
 from saltern.config.entries import EnsembleConfig
 from saltern.errors import ConfigError, unknown
 
@@ -17,8 +18,7 @@ def check_ensemble(config: EnsembleConfig) -> None:
         ConfigError: an unknown way, or weights that are neither a word nor a number of 0 or more for each run.
     """
     for key, known in (("how", choices.ENSEMBLE_MEANS), ("calibrate", choices.CALIBRATIONS)):
-        if getattr(config, key) not in known:
-            raise ConfigError(f"{key}: {unknown('value', getattr(config, key), known)}")
+        one_of(getattr(config, key), key, known)
     if config.how == "vote" and config.calibrate == "auto":
         raise ConfigError(
             "calibrate='auto': expected none where how=vote, since masks are the same whatever map comes before."

@@ -3,11 +3,11 @@
 import re
 from dataclasses import fields
 
+from saltern.config.answers import one_of, require, require_size
 from saltern.config.choices import CONNECTIVITIES, ROWS
 from saltern.config.datasets import SubmissionConfig
 from saltern.config.entries import ValidateConfig
 from saltern.config.schema import SubmitConfig
-from saltern.errors import ConfigError, unknown
 from saltern.kaggle import require_name
 
 _READ = ("id_column", "mask_column", "order", "index_base", "empty", "relative", "suffix")
@@ -21,12 +21,11 @@ def check_submission(form: SubmissionConfig, key: str) -> None:
         ConfigError: names the first key that is wrong, below `key`.
     """
     for name, known in (("order", ("column", "row")), ("rows", ROWS)):
-        if getattr(form, name) not in known:
-            raise ConfigError(f"{key}.{name}: {unknown('value', getattr(form, name), known)}")
-    _require(form.index_base in (0, 1), f"{key}.index_base", form.index_base, "0 or 1")
-    _require(form.connectivity in CONNECTIVITIES, f"{key}.connectivity", form.connectivity, "4 or 8")
+        one_of(getattr(form, name), f"{key}.{name}", known)
+    require(form.index_base in (0, 1), f"{key}.index_base", form.index_base, "0 or 1")
+    require(form.connectivity in CONNECTIVITIES, f"{key}.connectivity", form.connectivity, "4 or 8")
     different = form.id_column != form.mask_column
-    _require(different, f"{key}.mask_column", form.mask_column, "another name than id_column")
+    require(different, f"{key}.mask_column", form.mask_column, "another name than id_column")
     _check_columns(form, key)
     if form.competition is not None:
         require_name(form.competition, f"{key}.competition")
@@ -35,13 +34,13 @@ def check_submission(form: SubmissionConfig, key: str) -> None:
 def _check_columns(form: SubmissionConfig, key: str) -> None:
     own = [form.id_column, form.mask_column]
     taken = [name for name in form.constants if name in own]
-    _require(not taken, f"{key}.constants", dict(form.constants), f"other columns than {own[0]} and {own[1]}")
+    require(not taken, f"{key}.constants", dict(form.constants), f"other columns than {own[0]} and {own[1]}")
     for name, text in form.constants.items():
         strange = [word for word in re.findall(r"\{([^{}]*)\}", text) if word not in ("height", "width")]
-        _require(not strange, f"{key}.constants.{name}", text, "text with no other braces than {height} and {width}")
+        require(not strange, f"{key}.constants.{name}", text, "text with no other braces than {height} and {width}")
     known = [*own, *form.constants]
     good = not form.columns or sorted(form.columns) == sorted(known)
-    _require(good, f"{key}.columns", form.columns, f"nothing, or each of {', '.join(known)} once")
+    require(good, f"{key}.columns", form.columns, f"nothing, or each of {', '.join(known)} once")
 
 
 def check_read_form(form: SubmissionConfig, key: str) -> None:
@@ -56,7 +55,7 @@ def check_read_form(form: SubmissionConfig, key: str) -> None:
         what = f"its default {default!r}: it is for writing; reading passes over other columns"
         if item.name == "rows":
             what = "image; that images have several rows is said by dataset.instances=true"
-        _require(item.name in _READ or given == default, f"{key}.{item.name}", given, what)
+        require(item.name in _READ or given == default, f"{key}.{item.name}", given, what)
 
 
 def check_validate(config: ValidateConfig) -> None:
@@ -65,22 +64,18 @@ def check_validate(config: ValidateConfig) -> None:
     Raises:
         ConfigError: names the key.
     """
-    _require(bool(config.submission), "submission", config.submission, "the path of a CSV")
-    _require(config.most >= 1, "most", config.most, "at least 1")
+    require(bool(config.submission), "submission", config.submission, "the path of a CSV")
+    require(config.most >= 1, "most", config.most, "at least 1")
     check_submission(config.format, "format")
-    size = config.size
-    good = size is None or (len(size) == 2 and min(size) > 0)
-    _require(good, "size", size, "null or [height, width], both positive")
-    _require(None in (size, config.images), "images", config.images, "null where size=… says it for all images")
+    require_size(config.size, "size")
+    require(None in (config.size, config.images), "images", config.images, "null where size=… says it for all images")
     if config.name is not None:
         for key in ("sample_submission", "images", "size"):
-            _require(
-                getattr(config, key) is None, key, getattr(config, key), f"null, since name={config.name} gives it"
-            )
+            require(getattr(config, key) is None, key, getattr(config, key), f"null, since name={config.name} gives it")
         good = config.format == SubmissionConfig()
-        _require(good, "format", "…", f"nothing, since the run {config.name} has a form of its own")
+        require(good, "format", "…", f"nothing, since the run {config.name} has a form of its own")
     good = config.root is None or config.name is not None
-    _require(good, "root", config.root, "null without name=…: it says where a run's data set lies")
+    require(good, "root", config.root, "null without name=…: it says where a run's data set lies")
 
 
 def check_submit(config: SubmitConfig) -> None:
@@ -90,10 +85,5 @@ def check_submit(config: SubmitConfig) -> None:
         ConfigError: names the key.
     """
     message = config.message
-    _require(message is None or bool(message.strip()), "message", message, "some words, for the list of submissions")
-    _require(message is not None or not config.again, "again", True, "false without message=…, which hands the file in")
-
-
-def _require(good: bool, key: str, value: object, expected: str) -> None:
-    if not good:
-        raise ConfigError(f"{key}={value!r}: expected {expected}.")
+    require(message is None or bool(message.strip()), "message", message, "some words, for the list of submissions")
+    require(message is not None or not config.again, "again", True, "false without message=…, which hands the file in")

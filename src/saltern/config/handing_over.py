@@ -1,14 +1,13 @@
 """What `make bundle` and `make export` take beside the settings of their run."""
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from saltern.config.answers import one_of, require
 from saltern.config.choices import EXPORT_FORMATS, EXPORT_NETWORKS, WEIGHTS
 from saltern.config.schema import RunConfig
 from saltern.config.training import ALL_IMAGES
-from saltern.errors import ConfigError, unknown
 
 LACKING = (
     "segmentation-models-pytorch",
@@ -63,11 +62,11 @@ def check_bundle(config: BundleConfig) -> None:
         ConfigError: names the key.
     """
     _check_members(config.members)
-    _one_of(str(config.weights), "weights", WEIGHTS)
+    one_of(str(config.weights), "weights", WEIGHTS)
     for name in config.wheels:
         good = re.fullmatch(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", name)
-        _require(bool(good), "wheels", name, "names of packages, without versions: requirements.txt has them")
-    _require(config.compare >= 0, "compare", config.compare, "0 or more")
+        require(bool(good), "wheels", name, "names of packages, without versions: requirements.txt has them")
+    require(config.compare >= 0, "compare", config.compare, "0 or more")
 
 
 def check_export(config: ExportConfig) -> None:
@@ -76,25 +75,15 @@ def check_export(config: ExportConfig) -> None:
     Raises:
         ConfigError: names the key.
     """
-    _one_of(config.format, "format", EXPORT_FORMATS)
+    one_of(config.format, "format", EXPORT_FORMATS)
     _check_members(config.members)
-    _one_of(config.networks, "networks", EXPORT_NETWORKS)
-    _require(config.compare >= 1, "compare", config.compare, "at least 1: a file that nobody compared is not written")
-    _require(config.most_pixels >= 0, "most_pixels", config.most_pixels, "0 or more")
+    one_of(config.networks, "networks", EXPORT_NETWORKS)
+    require(config.compare >= 1, "compare", config.compare, "at least 1: a file that nobody compared is not written")
+    require(config.most_pixels >= 0, "most_pixels", config.most_pixels, "0 or more")
 
 
 def _check_members(members: Any) -> None:
     listed = members if isinstance(members, list) else []
     each = all(item == ALL_IMAGES or (type(item) is int and item >= 0) for item in listed)
     good = members == ALL_IMAGES or (bool(listed) and each and len(set(listed)) == len(listed))
-    _require(good, "members", members, "all, or a list of different folds such as [0,2] or [0,all]")
-
-
-def _one_of(value: str, key: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ConfigError(f"{key}: {unknown('value', value, known)}")
-
-
-def _require(good: bool, key: str, value: object, expected: str) -> None:
-    if not good:
-        raise ConfigError(f"{key}={value!r}: expected {expected}.")
+    require(good, "members", members, "all, or a list of different folds such as [0,2] or [0,all]")

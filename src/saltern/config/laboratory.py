@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from saltern.config.answers import different_seeds
 from saltern.config.losses import parse_loss
 from saltern.config.schema import RunConfig
 from saltern.config.training import ALL_IMAGES, AUTO
@@ -11,8 +12,6 @@ from saltern.errors import ConfigError, unknown
 
 COLUMNS = ("iou", "dice", "precision_tgs")
 """Scores of an image that losses may be compared by; a test holds them against the metrics."""
-ALL_KEYS = ("losses", "only", "seeds", "baseline", "score", "search", "finish", "laboratory")
-"""What the laboratory has beside the keys of a run."""
 
 
 @dataclass(kw_only=True)
@@ -67,8 +66,7 @@ def check_laboratory(config: LaboratoryConfig) -> None:
         ConfigError: names the first key that is wrong.
     """
     _check_losses(config)
-    good = bool(config.seeds) and len(set(config.seeds)) == len(config.seeds) and min(config.seeds) >= 0
-    if not good:
+    if not different_seeds(config.seeds):
         raise ConfigError(f"seeds={config.seeds}: expected one or more different whole numbers from 0 on, as in [0,1].")
     if config.score is not None and config.score not in COLUMNS:
         raise ConfigError(f"score: {unknown('column', config.score, COLUMNS)}")

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from saltern.config.frozen import later_wins
-from saltern.config.laboratory import ALL_KEYS
+from saltern.config.laboratory import LaboratoryConfig
 from saltern.config.overrides import as_meant
+from saltern.config.schema import own_keys
 from saltern.config.training import ScheduleConfig
 
-OWN = (*ALL_KEYS, "name", "outputs", "overwrite", "seed")
+OWN = {*own_keys(LaboratoryConfig), "laboratory", "name", "outputs", "overwrite", "seed"}
 """Keys that the laboratory sets by itself for each run."""
 
 

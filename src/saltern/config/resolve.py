@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,23 @@ CHECKS: tuple[tuple[type, Callable[[Any], None]], ...] = (
 """What is asked of a config beyond the types of its keys; a config is asked all that its classes are."""
 
 
-def register(*, forms: bool = True) -> None:
-    """Make the schemas known to Hydra; call once before composing.
+GRADERS = ("score", "validate")
+"""The entries in `configs/grading/`: beside the group `submission/`, Hydra would take `submission=FILE` for the choice
+of a group. They alone have the forms of submissions as a group of their own, `format`."""
 
-    `forms`: also those of submissions, as the group `format`; not for `export`, which has a key of that name.
-    """
+
+def register(*, forms: bool = False) -> None:
+    """Make the schemas known to Hydra, to be called before composing; `forms`: also the group `format` of GRADERS."""
+    _store_schemas()
     store = ConfigStore.instance()
     store.repo.pop("format", None)
+    for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")) if forms else ():
+        store.store(group="format", name=path.stem, node=_form(path))
+
+
+@cache
+def _store_schemas() -> None:
+    store = ConfigStore.instance()
     for group, members in SCHEMAS.items():
         for name, cls in members.items():
             node = OmegaConf.structured(cls)
@@ -92,12 +103,10 @@ def register(*, forms: bool = True) -> None:
             if cls is laboratory.LaboratoryConfig:  # a loss of one's own is added to the list
                 OmegaConf.set_struct(node.losses, False)
             store.store(group=group or None, name=name, node=node)
-    for path in sorted((CONFIG_DIR / "submission").glob("*.yaml")) if forms else ():
-        store.store(group="format", name=path.stem, node=_form(path))
 
 
 def _form(path: Path) -> DictConfig:
-    """A file of the group `submission/` for the entries that have a key `format`: see `compose_config`."""
+    """A file of the group `submission/` for the entries that have a key `format`."""
     own = OmegaConf.load(path)
     assert isinstance(own, DictConfig), path
     own.pop("defaults")
@@ -148,14 +157,10 @@ def _refuse_strangers(node: DictConfig, path: str = "") -> None:
 
 
 def compose_config(entry: str, overrides: list[str]) -> Any:
-    """What `make <stage> <overrides>` would resolve to, for tests, notebooks and checks against frozen runs.
-
-    `score` and `validate` lie in `grading/`: beside the group `submission/`, Hydra would take
-    `submission=FILE` for the choice of a group.
-    """
-    register(forms=entry != "export")
+    """What `make <stage> <overrides>` would resolve to, for tests, notebooks and checks against frozen runs."""
+    register(forms=entry in GRADERS)
     if GlobalHydra.instance().is_initialized():  # inside a script, where Hydra runs already
         return resolve(compose(entry, overrides=overrides))
-    folder = CONFIG_DIR / "grading" if entry in ("score", "validate") else CONFIG_DIR
+    folder = CONFIG_DIR / "grading" if entry in GRADERS else CONFIG_DIR
     with initialize_config_dir(str(folder), version_base="1.3"):
         return resolve(compose(entry, overrides=overrides))

@@ -6,7 +6,7 @@ A string under a field says what it means. Checks of one value, or of several to
 of `saltern.config.checks`.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from omegaconf import MISSING
@@ -135,6 +135,11 @@ class RunConfig:
     inference: InferenceConfig = MISSING
     submission: SubmissionConfig = MISSING
     forecast: ForecastConfig = field(default_factory=ForecastConfig)
+
+
+def own_keys(entry: type[RunConfig]) -> set[str]:
+    """The keys that `entry` has beside those of a run."""
+    return {item.name for item in fields(entry)} - {item.name for item in fields(RunConfig)}
 
 
 @dataclass(kw_only=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -35,6 +36,11 @@ def seeing(config: RunConfig, views: list[str], stride: int) -> Seeing:
     """How the networks of a run see images, from `views` by name."""
     dataset = config.dataset
     return Seeing(build_views(views), stride, config.trainer.channels_last, dataset.window, dataset.overlap)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of the places from 0 to `count` - 1, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from saltern.config import ConfigError, PredictConfig
 from saltern.data.loading.batches import Share
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.evaluation import seen_sizes
+from saltern.data.loading.given import images_of
 from saltern.data.loading.preview import outlined
 from saltern.data.material import Loading
 from saltern.data.source.dataset import THREADS
@@ -72,8 +73,9 @@ def predict_images(job: Job, asked: PredictConfig) -> Predicted:
     group = job.runtime.group
     with group.together(), _held(job, task.target):
         group.on_main(task.begin)
-        unfinished, runtime = task.unfinished(), job.runtime
-        if group.agree(group.is_main and bool(unfinished)):
+        runtime = job.runtime
+        unfinished = group.agree(task.unfinished() if group.is_main else None)
+        if unfinished:
             group.on_main(task.target.predictions.unlink, True)
         task.predict([number for number in unfinished if number % runtime.world_size == runtime.rank])
         group.barrier()
@@ -219,8 +221,7 @@ class Task:
                 raise ConfigError(f"{self.folder}, {part.entries[0].id} to {part.entries[-1].id}: {error}") from error
 
     def _source(self, part: Part) -> ImageSource:
-        dataset = part.dataset(self.folder)
-        return ImageSource(dataset, dataset.test, self.job.config.dataset)
+        return images_of(part, self.folder, self.job.config.dataset)
 
     def _predict(self, part: Part) -> None:
         target, source, state = self.target, self._source(part), part.state()

@@ -62,14 +62,12 @@ def refuse_seen(members: Sequence[Job]) -> None:
         RunError: an image for which it is not so, by run.
     """
     for member in members:
-        folds, trained = member.folds, member.trained_folds
-        held_out = set(folds["id"][folds["fold"].isin(trained)])
-        seen = [name for name in ProbStore(member.run.oof) if name not in held_out]
+        seen = [name for name in ProbStore(member.run.oof) if name not in member.fold_of]
         if seen:
             raise RunError(
                 f"{member.run.folds}: {len(seen)} of the images in {member.run.oof} are in none of the trained folds "
-                f"{trained}, such as {seen[0]!r}, so its networks may have trained on them, and nothing can be fitted "
-                "on what they say. Give weights=equal, or weights of your own, without calibrate=auto."
+                f"{member.trained_folds}, such as {seen[0]!r}, so its networks may have trained on them, and nothing "
+                "can be fitted on what they say. Give weights=equal, or weights of your own, without calibrate=auto."
             )
 
 
@@ -84,11 +82,7 @@ def blend(job: Job, config: EnsembleConfig, members: Sequence[Job], stores: Sequ
         refuse_seen(members)
     given = None if config.weights == FITTED else _numbers(config)
     first = members[0]
-    fold_of = {
-        name: int(fold)
-        for name, fold in zip(first.folds["id"], first.folds["fold"], strict=True)
-        if fold in first.trained_folds
-    }
+    fold_of = first.fold_of
     groups = read_groups(first.run)
     ids = tuple(name for name in stores[0] if name in fold_of)
     parts, by, reason = held_out_in_turn(ids, fold_of, groups)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from saltern.config import FolderConfig, RunConfig, thaw
-from saltern.data.loading.cache import ImageSource
+from saltern.data.loading.given import images_of
 from saltern.data.source.csvs import read_csv
-from saltern.data.source.found import Part, find_images, parts_of, write_listing
+from saltern.data.source.found import Part, find_images, id_of, parts_of, write_listing
 from saltern.errors import DataError, RunError
 from saltern.files import read_as
 from saltern.inference.decide import Decision, decide, read_decision
@@ -181,7 +181,7 @@ def predict_bundle(
         write_listing(listing, images, found, job.progress)
         parts = list(parts_of(listing, images, config.inference.shard_mb))
     names = _submitted_names(config, images, [Path(image) for image in found])
-    name_of = {Path(image).with_suffix("").as_posix(): name for image, name in zip(found, names, strict=True)}
+    name_of = {id_of(image): name for image, name in zip(found, names, strict=True)}
     sizes = {name_of[entry.id]: (entry.height, entry.width) for part in parts for entry in part.entries}
     asked = _in_order(names, bundle) if sample is None else ids_of(sample, config, set(names))
 
@@ -197,8 +197,7 @@ def predict_bundle(
 
 
 def _images_of(apart: Apart, part: Part, folder: Path, rows: list[int]) -> Images:
-    dataset = part.dataset(folder)
-    source = ImageSource(dataset, dataset.test, apart.job.config.dataset)
+    source = images_of(part, folder, apart.job.config.dataset)
     return Images(apart.job.material, source, rows, apart.job.loading)
 
 

@@ -17,9 +17,9 @@ from saltern.inference.members import Members
 from saltern.inference.predictions import Prediction
 from saltern.job import Job
 from saltern.models.trained import halve_weights
-from saltern.pipeline.anywhere import decision_of
 from saltern.pipeline.bundled import Bundle, BundleSeal, Compared, ids_of
 from saltern.pipeline.chosen import alone, chosen_weights, some_images
+from saltern.pipeline.networks import decision_of
 from saltern.wheels import build_own_wheel, fetch_wheels
 
 log = logging.getLogger(__name__)

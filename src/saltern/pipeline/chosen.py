@@ -4,13 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from saltern.config import ALL_IMAGES, ConfigError, RunConfig
 from saltern.errors import unknown
-from saltern.inference.members import Images
+from saltern.inference.members import Images, evenly
 from saltern.job import Job
-from saltern.pipeline.anywhere import members_of
+from saltern.pipeline.networks import members_of
 
 
 def alone(config: RunConfig, **trainer: Any) -> RunConfig:
@@ -47,5 +45,4 @@ def some_images(job: Job, most: int) -> Images:
         DataError: the data set is not where it was.
     """
     source = job.material.test if job.has_test else job.material.labelled
-    rows = np.unique(np.linspace(0, len(source) - 1, min(most, len(source))).round().astype(int))
-    return Images(job.material, source, rows.tolist(), job.loading)
+    return Images(job.material, source, evenly(len(source), most), job.loading)

@@ -23,8 +23,8 @@ from saltern.job import Job
 from saltern.models import SegmentationNet, build_model
 from saltern.models.sizes import Sizes
 from saltern.models.trained import load_weights
-from saltern.pipeline.anywhere import decision_of
 from saltern.pipeline.chosen import alone, chosen_weights, some_images
+from saltern.pipeline.networks import decision_of
 
 log = logging.getLogger(__name__)
 

@@ -76,7 +76,7 @@ def _tune(job: Job) -> None:
     run, config = job.run, job.config.inference
     made_of, folds = job.life.ingredients("tune"), job.trained_folds
     job.life.say_why("tune")
-    fold_of = {name: int(fold) for name, fold in zip(job.folds["id"], job.folds["fold"], strict=True) if fold in folds}
+    fold_of = job.fold_of
     truths: dict[str, Hashes] = {}
     statistics = tuning.collect(_out_of_fold(job, fold_of, truths), config.thresholds, shapes_in(config))
     missing = sorted(set(fold_of) - set(statistics.ids))
@@ -179,9 +179,8 @@ def _submit(job: Job) -> SubmissionProof:
 
 def _painted_out_of_fold(job: Job) -> Painted:
     """What the run's decision makes of the images of the trained folds."""
-    counted = set(job.folds["id"][job.folds["fold"].isin(job.trained_folds)])
     stored = predictions_in(ProbStore(job.run.oof))
-    return paint(((name, said) for name, said in stored if name in counted), read_decision(job.run.decision))
+    return paint(((name, said) for name, said in stored if name in job.fold_of), read_decision(job.run.decision))
 
 
 def write_report(job: Job) -> None:

@@ -10,6 +10,7 @@ from saltern.data.source.dataset import samples_of
 from saltern.errors import SalternError
 from saltern.files import read_as
 from saltern.inference.decide import Decision, decide
+from saltern.inference.members import evenly
 from saltern.inference.store import ProbStore
 from saltern.job import Job
 from saltern.report.survey import Beside, Members, TestImages, looks_of
@@ -36,8 +37,7 @@ def beside_page(job: Job) -> Beside:
 def look_at_test(job: Job, decision: Decision) -> TestImages:
     """Brightness, size and predicted share of at most MOST_TEST test images, evenly chosen."""
     table = job.material.dataset.test
-    chosen = np.unique(np.linspace(0, len(table) - 1, min(MOST_TEST, len(table))).round().astype(int))
-    part = table.iloc[chosen]
+    part = table.iloc[evenly(len(table), MOST_TEST)]
     holds = not job.life.faults("predict")
     store = ProbStore(job.run.test) if holds else None
     rows = []

@@ -33,8 +33,7 @@ def truths_of(job: Job) -> Truths:
         "%s: is not there, an earlier version tuned this run; its truth is read from %s as it is now", path, root
     )
     try:
-        trained = job.folds["fold"].isin(job.trained_folds)
-        return {name: job.material.hashes_of(name) for name in job.folds["id"][trained]}
+        return {name: job.material.hashes_of(name) for name in job.fold_of}
     except DataError as error:
         raise RunError(
             f"{path}: is not there, and what this run was scored on cannot be read from its data set: {error}\n"

@@ -11,6 +11,7 @@ from torch import nn
 from saltern.data.loading.batches import Share
 from saltern.data.loading.preview import OUTLINE, VOID_OUTLINE, lined
 from saltern.data.source.masks import VOID
+from saltern.inference.members import evenly
 from saltern.inference.predict import Predictor, Seeing, predict_rows
 from saltern.job import Job
 
@@ -55,8 +56,7 @@ class Watched:
 def watched(ids: Sequence[str], coverage: Mapping[str, float]) -> list[str]:
     """At most SHOWN of `ids`, spread evenly over the coverage of their foreground, the fullest first."""
     ordered = sorted(ids, key=lambda name: (-coverage[name], name))
-    places = np.linspace(0, len(ordered) - 1, min(SHOWN, len(ordered))).round().astype(int)
-    return [ordered[place] for place in places]
+    return [ordered[place] for place in evenly(len(ordered), SHOWN)]
 
 
 def drawn(image: NDArray[np.uint8], target: NDArray[np.uint8], probs: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -1,4 +1,4 @@
-"""Images that are in memory already, as a source of pixels."""
+"""Images that belong to no data set, as a source of pixels: in memory already, or a part of a list of files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,7 @@ from saltern.config import DatasetConfig
 from saltern.data.loading.cache import ImageSource
 from saltern.data.loading.geometry import scale_image
 from saltern.data.source.dataset import Dataset, Entry, table_of
+from saltern.data.source.found import Part
 
 
 class GivenImages(ImageSource):
@@ -27,3 +28,9 @@ class GivenImages(ImageSource):
     def image_at_native_size(self, row: int) -> np.ndarray:
         """See `ImageSource.image_at_native_size`."""
         return self._images[row]
+
+
+def images_of(part: Part, folder: Path, config: DatasetConfig) -> ImageSource:
+    """The images of `part` of a list of files in `folder`, read as `config` says."""
+    dataset = part.dataset(folder)
+    return ImageSource(dataset, dataset.test, config)
