@@ -1,6 +1,6 @@
 """One function per stage, named as the make targets and the artifacts are.
 
-Each is imported when it is first named: a list of runs should not wait for torch.
+Each is imported when it is first named: a list of runs should not wait for networks and plots.
 """
 
 from importlib import import_module
