@@ -30,7 +30,7 @@ def show(found: "Table", outputs: Path) -> None:
     for entry in found.entries:
         run = entry.found
         interval = None if run.low is None or run.high is None else f"{run.low:.3f}-{run.high:.3f}"
-        hours = None if run.hours is None else f"{run.hours:.2f}"
+        hours = None if run.hours is None else f"{run.hours:.2g}"
         words = "the reference" if run is found.reference else ", ".join(entry.words)
         marks = Text("; ".join(["not comparable", *entry.incomparable]) if entry.incomparable else "", style="yellow")
         last = Text("\n").join([part for part in (Text(words), marks) if part])

@@ -80,9 +80,9 @@ class Job:
         """The folds whose probabilities count, as they are when first asked for; see `Life.trained_folds`."""
         return self.life.trained_folds(fold_numbers(self.folds))
 
-    @cached_property
+    @property
     def fold_of(self) -> dict[str, int]:
-        """Id → fold, of the images of the trained folds."""
+        """Id → fold, of the images of the trained folds; made anew each time."""
         pairs = zip(self.folds["id"], self.folds["fold"], strict=True)
         return {name: int(fold) for name, fold in pairs if fold in self.trained_folds}
 

@@ -62,7 +62,8 @@ def refuse_seen(members: Sequence[Job]) -> None:
         RunError: an image for which it is not so, by run.
     """
     for member in members:
-        seen = [name for name in ProbStore(member.run.oof) if name not in member.fold_of]
+        fold_of = member.fold_of
+        seen = [name for name in ProbStore(member.run.oof) if name not in fold_of]
         if seen:
             raise RunError(
                 f"{member.run.folds}: {len(seen)} of the images in {member.run.oof} are in none of the trained folds "

@@ -179,8 +179,8 @@ def _submit(job: Job) -> SubmissionProof:
 
 def _painted_out_of_fold(job: Job) -> Painted:
     """What the run's decision makes of the images of the trained folds."""
-    stored = predictions_in(ProbStore(job.run.oof))
-    return paint(((name, said) for name, said in stored if name in job.fold_of), read_decision(job.run.decision))
+    fold_of, stored = job.fold_of, predictions_in(ProbStore(job.run.oof))
+    return paint(((name, said) for name, said in stored if name in fold_of), read_decision(job.run.decision))
 
 
 def write_report(job: Job) -> None:

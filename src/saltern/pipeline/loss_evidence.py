@@ -86,13 +86,13 @@ def _summaries(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
 def _at_half(job: Job) -> tuple[pd.DataFrame, Reliability]:
     """Scores of the out-of-fold images at 0.5, as `oof_scores.csv` has them, and how reliable probabilities are."""
     store, reliability = ProbStore(job.run.oof), Reliability()
-    rows, counts = [], []
+    fold_of, rows, counts = job.fold_of, [], []
     with job.progress.track(f"{job.run.name}: reliability", len(store)):
         for name in store:
             probs, target = as_probabilities(store[name]), job.material.truth_of(name)
             reliability.add(probs, target)
             counts.append(count_pixels(probs > np.float32(0.5), target))
-            rows.append({"id": name, "fold": job.fold_of[name]})
+            rows.append({"id": name, "fold": fold_of[name]})
             job.progress.advance(1)
     table = pd.DataFrame(rows)
     return table.assign(**{name: of(np.array(counts)) for name, of in PER_IMAGE.items()}), reliability

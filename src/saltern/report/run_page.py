@@ -12,7 +12,7 @@ from saltern.files import read_json, write_text
 from saltern.inference.decide import Decision, decide, read_decision
 from saltern.metrics.scores import MEAN_OF
 from saltern.report.artifacts import read_metrics, read_oof_scores, read_scores
-from saltern.report.belief import assumptions_of, neutral_text, steps_of
+from saltern.report.belief import assumptions_of, neutral_text, steps_of, trusted
 from saltern.report.blend import blend_chapter
 from saltern.report.browser import browser_of, page_key
 from saltern.report.cautions import cautions_of
@@ -137,7 +137,9 @@ def _cards(scores: Mapping[str, Any], table: pd.DataFrame) -> list[Card]:
     ]
     if nested is not None:
         parts = "halves" if nested["by"] == "half" else "folds"
-        cards.insert(1, Card("nested estimate", _number(nested["scores"][tuned_for]), f"{tuned_for}, over {parts}"))
+        number, kind = trusted(scores)
+        less = "" if kind == "nested" else ", less selection"
+        cards.insert(1, Card("to believe", _number(number), f"{tuned_for}, nested over {parts}{less}"))
     empty = int((table["coverage"] == 0).sum())
     forecast = scores.get("forecast")
     if forecast is not None:
